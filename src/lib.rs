@@ -1,0 +1,8 @@
+//! mqttlab teaches, grades, verifies and compares MQTT brokers.
+//!
+//! Modules in dependency order; `ARCHITECTURE.md` beside this file is the map, and
+//! `tests/it/tidy.rs` holds the layers apart.
+
+pub mod text;
+pub mod diagnostic;
+pub mod mqtt;
