@@ -6,3 +6,4 @@
 pub mod text;
 pub mod diagnostic;
 pub mod mqtt;
+pub mod broker;

@@ -1,0 +1,146 @@
+//! mosquitto.conf(5) as a value. What was typed is a draft; what runs is a [`Config`].
+//!
+//! Pure: files are read through [`ConfigFiles`], so that a test or a runner can hand in texts.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::log::LogTypes;
+
+/// Where configuration texts come from.
+pub trait ConfigFiles {
+    /// The text of a file.
+    fn read(&self, path: &Path) -> io::Result<String>;
+    /// The files of a folder, for `include_dir`, unsorted.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+}
+
+/// Which Mosquitto we behave like where 2.0 and 2.1 differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compat {
+    /// Mosquitto 2.0 (`--compat 2.0`).
+    V20,
+    /// Mosquitto 2.1.
+    #[default]
+    V21,
+}
+
+/// A complete, checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// At least one; the default listener of mosquitto if none was configured.
+    pub listeners: Vec<ListenerConfig>,
+    /// Index 0 holds the global options; with `per_listener_settings true` one entry a listener.
+    pub security: Vec<SecurityConfig>,
+    /// What sessions may use.
+    pub limits: SessionLimits,
+    /// What is logged, and where.
+    pub log: LogConfig,
+    /// Which Mosquitto we imitate.
+    pub compat: Compat,
+    /// No listener was configured: loopback only, anonymous allowed, said in three warnings.
+    pub local_only: bool,
+}
+
+/// One `listener` block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerConfig {
+    /// TCP port; 0 lets the system pick (for tests; mosquitto's meaning with a path is a Unix socket).
+    pub port: u16,
+    /// `bind_address`, or the address of the `listener` line; `None` is every interface.
+    pub bind: Option<String>,
+    /// Index into [`Config::security`].
+    pub security: usize,
+    /// Present when `certfile` and `keyfile` are set.
+    pub tls: Option<TlsFiles>,
+}
+
+/// TLS files of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Server chain, PEM.
+    pub certfile: PathBuf,
+    /// Server key, PEM.
+    pub keyfile: PathBuf,
+    /// Authorities for client certificates.
+    pub cafile: Option<PathBuf>,
+}
+
+/// Who may come in: `allow_anonymous`, `password_file`, `acl_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SecurityConfig {
+    /// CONNECT without user name is accepted.
+    pub allow_anonymous: bool,
+    /// Users and their hashes.
+    pub password_file: Option<PathBuf>,
+    /// Who may read and write what; without it everything is allowed.
+    pub acl_file: Option<PathBuf>,
+}
+
+/// What a session may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionLimits {
+    /// Unacknowledged QoS 1 and 2 messages in flight to a client; 0 is no limit (65,535). Default 20.
+    pub max_inflight_messages: u16,
+    /// Messages queued beyond those in flight; 0 is no limit. Default 1,000.
+    pub max_queued_messages: u32,
+    /// Bytes of the largest packet; 0 is no limit. Default 2,000,000 (2.1) or 0 (2.0).
+    pub max_packet_size: u32,
+    /// Bytes of the largest payload; 0 is no limit. Default 0.
+    pub message_size_limit: u32,
+    /// How long the session of a client that is away is kept at most; `None` is for ever.
+    pub persistent_client_expiration: Option<Duration>,
+}
+
+/// What is logged, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogConfig {
+    /// `log_type`
+    pub types: LogTypes,
+    /// `log_dest`; stderr if none.
+    pub destinations: Vec<LogDestination>,
+    /// `log_timestamp`
+    pub timestamp: bool,
+    /// `log_timestamp_format`, strftime(3); `None` is seconds since 1970.
+    pub timestamp_format: Option<String>,
+    /// `connection_messages`
+    pub connection_messages: bool,
+}
+
+/// One `log_dest`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogDestination {
+    /// `stdout`
+    Stdout,
+    /// `stderr`
+    Stderr,
+    /// `file PATH`
+    File(PathBuf),
+    /// `topic`: `$SYS/broker/log/#`
+    Topic,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            max_inflight_messages: 20,
+            max_queued_messages: 1000,
+            max_packet_size: 2_000_000,
+            message_size_limit: 0,
+            persistent_client_expiration: None,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            types: LogTypes::DEFAULT,
+            destinations: Vec::new(),
+            timestamp: true,
+            timestamp_format: None,
+            connection_messages: true,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The bundled broker: reads mosquitto.conf and behaves like Eclipse Mosquitto.
+//!
+//! `config` and `auth` turn files into plain data, `engine` decides (no socket, no clock),
+//! `server` moves bytes. Only `server` and `log`'s sinks touch the operating system.
+
+pub mod auth;
+pub mod config;
+pub mod engine;
+pub mod log;
