@@ -6,4 +6,6 @@
 pub mod text;
 pub mod diagnostic;
 pub mod mqtt;
+pub mod tls;
+pub mod net;
 pub mod broker;
