@@ -9,3 +9,6 @@ pub mod mqtt;
 pub mod tls;
 pub mod net;
 pub mod broker;
+pub mod record;
+pub mod scenario;
+pub mod runner;

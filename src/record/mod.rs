@@ -1,0 +1,10 @@
+//! What happened in a run, as data: cases, wire events, verdicts.
+//!
+//! The event log is the only thing that reports read: console, JUnit and JSON lines are
+//! projections of it. Pure; secrets are redacted before an event is made.
+
+pub mod event;
+pub mod verdict;
+
+pub use event::{Event, EventKind, WireEvent, WireSide};
+pub use verdict::{CaseId, CaseInfo, Explanation, Outcome, Place, RowMark, Verdict};

@@ -1,0 +1,154 @@
+//! What a case came to, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Names a case everywhere: in reports, on the command line (`--only`), in baselines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CaseId {
+    /// Path of the scenario file as given, or of the lab sheet.
+    pub file: String,
+    /// `id` of the scenario.
+    pub scenario: String,
+    /// Matrix combination, `v5`; empty when there is only one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub variant: String,
+    /// Row of a table, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row: Option<usize>,
+}
+
+impl fmt::Display for CaseId {
+    /// `lab3 · acl · row 2 · v5`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stem = self.file.rsplit('/').next().unwrap_or(&self.file);
+        let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+        write!(f, "{stem} · {}", self.scenario)?;
+        if let Some(row) = self.row {
+            write!(f, " · row {row}")?;
+        }
+        if !self.variant.is_empty() {
+            write!(f, " · {}", self.variant)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a case ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// All that was expected happened, and a control shows that it could have been seen otherwise.
+    Passed,
+    /// The broker did something else.
+    Failed,
+    /// It could not be told: no broker, no witness, a control message missing.
+    Errored,
+    /// The target lacks what this case needs.
+    Skipped,
+    /// Failed, and the scenario's `known` says that this broker does.
+    Known,
+}
+
+impl Verdict {
+    /// True where the exit code must not be 0.
+    pub const fn is_bad(self) -> bool {
+        matches!(self, Self::Failed | Self::Errored)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+            Self::Skipped => "skipped",
+            Self::Known => "known",
+        })
+    }
+}
+
+/// Where in a file, for people and editors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Path as given.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The source line, for the caret.
+    pub text: String,
+    /// Characters under the caret.
+    pub width: usize,
+}
+
+/// Why a case is not Passed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Explanation {
+    /// What the scenario wants: `deny: nobody receives it`.
+    pub expected: String,
+    /// What happened: `admin received it 0.6 ms later`.
+    pub actual: String,
+    /// The step or row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+    /// The packets that matter, oldest first, already in notation: `bob > PUBLISH …`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packets: Vec<String>,
+    /// What is likely at fault and what to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a table row gets in its PASSED cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowMark {
+    /// As expected: `y`.
+    Yes,
+    /// Not as expected: `n`.
+    No,
+    /// Could not be told; the cell is left as it was.
+    Unknown,
+}
+
+/// What is known of a case before it runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CaseInfo {
+    /// Its name everywhere.
+    pub id: CaseId,
+    /// One sentence of what must hold; for a row, what it does.
+    pub title: String,
+    /// Statement ids it covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spec: Vec<String>,
+    /// Points for passing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<f64>,
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// How a case ended, with all that a report needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The case.
+    pub case: CaseInfo,
+    /// Its end.
+    pub verdict: Verdict,
+    /// Seconds it took (virtual seconds under virtual time).
+    pub seconds: f64,
+    /// Why, unless Passed. For Skipped and Known the reason stands in `actual`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Explanation>,
+    /// How a denial was made: `silent`, `PUBACK 0x87`, `refused CONNECT (5)`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<String>,
+    /// Things worth saying though the case passed (a `should` that is not met, a `known` that passed).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}

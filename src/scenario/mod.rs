@@ -1,0 +1,248 @@
+//! Scenarios: what a YAML file or a lab sheet says, checked and lowered to operations.
+//!
+//! Pure: texts come in through a loader, time and sockets are the runner's. `decode` reads the
+//! YAML tree into drafts and collects every error, `lower` turns drafts into [`Case`]s.
+
+pub mod matcher;
+pub mod op;
+pub mod table;
+pub mod target;
+pub mod value;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::diagnostic::Span;
+use crate::mqtt::{Properties, ProtocolVersion, QoS};
+use op::Step;
+use table::Table;
+use target::Setup;
+use value::Template;
+
+/// One scenario under one combination of its matrix: what the runner runs.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Path of the file as given.
+    pub file: String,
+    /// `id` of the scenario.
+    pub scenario: String,
+    /// Matrix combination, such as `v5`; empty when there is only one.
+    pub variant: String,
+    /// One sentence of what must hold.
+    pub name: String,
+    /// Protocol of clients that do not say their own.
+    pub protocol: ProtocolVersion,
+    /// Statement ids for this protocol.
+    pub spec: Vec<String>,
+    /// MUST, SHOULD or MAY.
+    pub level: Level,
+    /// For selecting.
+    pub tags: Vec<String>,
+    /// What the target must be able to do.
+    pub requires: Vec<Capability>,
+    /// Points for passing; shared over the rows of a table.
+    pub points: Option<f64>,
+    /// The author's hint for a failure.
+    pub hint: Option<String>,
+    /// Not shown to students.
+    pub hidden: bool,
+    /// Brokers that are known to fail, with the reason.
+    pub known: Vec<Known>,
+    /// Broker and certificates. Cases of one file with the same set-up share the `Arc`.
+    pub setup: Arc<Setup>,
+    /// The clients, in the order of definition.
+    pub clients: Vec<ClientSpec>,
+    /// What happens.
+    pub body: Body,
+    /// Where the scenario stands.
+    pub span: Span,
+    /// The least time it can take, from its waits.
+    pub least: Duration,
+}
+
+/// What a case does.
+#[derive(Debug, Clone)]
+pub enum Body {
+    /// Operations, one after the other.
+    Steps(Vec<Step>),
+    /// Rows, pipelined.
+    Table(Arc<Table>),
+}
+
+/// How binding a scenario is (RFC 2119 words of the standard).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Fails the run.
+    #[default]
+    Must,
+    /// Reported; fails only under `--strict`.
+    Should,
+    /// Reported.
+    May,
+}
+
+/// An expected deviation of a broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// `mosquitto`, `mosquitto 2.0`, …: a prefix of the target's name and version.
+    pub broker: String,
+    /// Why it is so.
+    pub reason: String,
+}
+
+/// What a target may or may not be able to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    /// QoS 2.
+    Qos2,
+    /// Retained messages.
+    Retain,
+    /// Shared subscriptions.
+    Shared,
+    /// A WebSocket listener.
+    Websocket,
+    /// TLS listeners with certificates of this run.
+    Tls,
+    /// Accounts and ACLs can be set, or the profile has those that the scenario names.
+    Accounts,
+    /// It can be stopped and started again.
+    Restart,
+    /// It can be told to reread its files.
+    Reload,
+    /// Its configuration can be set.
+    Config,
+    /// MQTT 5.0.
+    V5,
+    /// MQTT 3.1.
+    V31,
+}
+
+impl Capability {
+    /// All with the names that `requires` uses.
+    pub const ALL: [(Self, &'static str); 11] = [
+        (Self::Qos2, "qos2"),
+        (Self::Retain, "retain"),
+        (Self::Shared, "shared"),
+        (Self::Websocket, "websocket"),
+        (Self::Tls, "tls"),
+        (Self::Accounts, "accounts"),
+        (Self::Restart, "restart"),
+        (Self::Reload, "reload"),
+        (Self::Config, "config"),
+        (Self::V5, "v5"),
+        (Self::V31, "v3.1"),
+    ];
+
+    /// The name that `requires` uses.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(c, _)| *c == self).map_or("", |(_, name)| name)
+    }
+}
+
+/// A client of a scenario.
+#[derive(Debug, Clone)]
+pub struct ClientSpec {
+    /// Its name; also the start of its client identifier unless that is given.
+    pub name: String,
+    /// Account; `None` is anonymous.
+    pub user: Option<String>,
+    /// Overrides the account's password.
+    pub password: Option<Template>,
+    /// Client identifier; `None`: one made for the run, `""`: left to the broker.
+    pub client_id: Option<Template>,
+    /// Name of the listener; `None` is the first.
+    pub listener: Option<String>,
+    /// Name of the authority (`pki`) that it trusts; for TLS listeners.
+    pub trust: Option<String>,
+    /// Own protocol revision.
+    pub protocol: Option<ProtocolVersion>,
+    /// Clean session / clean start.
+    pub clean: bool,
+    /// Keep-alive in seconds; 0 is off.
+    pub keep_alive: u16,
+    /// The will.
+    pub will: Option<WillSpec>,
+    /// Sends PINGREQ by itself; default true.
+    pub auto_ping: bool,
+    /// Sends nothing by itself: no CONNECT at first use, no acknowledgements, no pings.
+    pub raw: bool,
+    /// Which implementation plays it.
+    pub engine: EngineKind,
+    /// Properties of its CONNECT, 5.0.
+    pub properties: Properties,
+    /// Messages that nobody asked for do not fail the scenario.
+    pub ignore_extra: bool,
+    /// Where it is defined.
+    pub span: Span,
+}
+
+/// Which implementation plays a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EngineKind {
+    /// Our own wire client.
+    #[default]
+    Wire,
+    /// rumqttc, which we did not write.
+    Rumqttc,
+}
+
+/// The will of a client.
+#[derive(Debug, Clone)]
+pub struct WillSpec {
+    /// Where it is published.
+    pub topic: Template,
+    /// What is published.
+    pub payload: Payload,
+    /// Quality of service.
+    pub qos: QoS,
+    /// Retained.
+    pub retain: bool,
+    /// Will properties, 5.0.
+    pub properties: Properties,
+}
+
+/// Bytes of a message as a scenario gives them.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    /// Text with variables.
+    Text(Template),
+    /// Bytes (`payload: {hex: 00ff}`, `payload: {size: 4096}`).
+    Bytes(Bytes),
+}
+
+/// Where texts named by a scenario file come from; paths are relative to that file.
+pub trait ScenarioFiles {
+    /// The text of a file.
+    fn read(&self, path: &std::path::Path) -> std::io::Result<String>;
+}
+
+/// What the command line says about reading.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// `--set name=value`
+    pub set: std::collections::BTreeMap<String, String>,
+    /// The environment variables that a file may name as `${env.NAME}`.
+    pub env: std::collections::BTreeMap<String, String>,
+}
+
+/// What reading a file gave.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// Empty if there is an error.
+    pub cases: Vec<Case>,
+    /// All findings.
+    pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
+}
+
+/// Reads a scenario file (YAML) or a lab sheet (Markdown with a `mqttlab` fence or a bare table,
+/// CSV), checks everything that can be known before anything starts, and lowers it to cases.
+pub fn load(
+    source: &Arc<crate::diagnostic::Source>,
+    files: &dyn ScenarioFiles,
+    options: &LoadOptions,
+) -> Loaded {
+    let _ = (source, files, options);
+    unimplemented!()
+}
