@@ -2,16 +2,38 @@
 //!
 //! Knows nothing of sessions; [`framed`] is the only place where bytes become packets.
 
+pub mod framed;
+pub mod memory;
+pub mod tap;
+mod tcp;
+mod tls;
+
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::TcpStream;
+
+pub use tls::TlsTransport;
 
 use crate::tls::TlsFailure;
 
 /// Any connected byte stream.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Makes the coming drop an abrupt one: the peer sees a reset (RST) where the medium has such
+    /// a thing, and what was not yet sent is lost. An in-memory pipe has only an end of file.
+    fn reset_on_drop(&mut self) {}
+}
+
+impl Io for DuplexStream {}
+
+impl Io for TcpStream {
+    fn reset_on_drop(&mut self) {
+        // A socket that is already closed by the peer refuses; then there is nothing to cut.
+        let _ = self.set_zero_linger();
+    }
+}
 
 /// A connected byte stream of whatever kind.
 pub type Transport = Box<dyn Io>;
@@ -57,19 +79,41 @@ pub enum ConnectError {
     },
 }
 
-pub mod memory {
-    //! In-memory listeners, so that a broker and its clients share one paused clock.
-
-    /// Where an in-memory listener is reached.
-    #[derive(Debug, Clone)]
-    pub struct Address {
-        _private: (),
+impl Endpoint {
+    /// Connects, and does the TLS handshake where there is one. Has no time limit of its own:
+    /// the caller knows how long it wants to wait.
+    pub async fn connect(&self) -> Result<Transport, ConnectError> {
+        match self {
+            Self::Tcp { host, port } => Ok(Box::new(tcp::connect(host, *port).await?)),
+            Self::Tls { host, port, server_name, config } => {
+                let stream = tcp::connect(host, *port).await?;
+                Ok(Box::new(tls::connect(stream, server_name, config).await?))
+            }
+            Self::Memory(address) => Ok(Box::new(address.connect().await?)),
+        }
     }
 }
 
-impl Endpoint {
-    /// Connects, and does the TLS handshake where there is one.
-    pub async fn connect(&self) -> Result<Transport, ConnectError> {
-        unimplemented!()
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port } | Self::Tls { host, port, .. } if host.contains(':') => {
+                write!(f, "[{host}]:{port}")
+            }
+            Self::Tcp { host, port } | Self::Tls { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Memory(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_of_version_6_is_bracketed() {
+        let at = |host: &str| Endpoint::Tcp { host: host.into(), port: 1883 }.to_string();
+        assert_eq!(at("::1"), "[::1]:1883");
+        assert_eq!(at("localhost"), "localhost:1883");
     }
 }

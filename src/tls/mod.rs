@@ -2,7 +2,18 @@
 //!
 //! One provider (aws-lc-rs), passed explicitly; there is no process-wide default.
 
+pub mod authority;
+pub mod client;
+pub mod material;
+pub mod server;
+
 use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::{CertificateError, Error};
 
 /// Why a TLS connection could not be had, in the words that scenarios use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,5 +59,48 @@ impl TlsFailure {
 impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// The one provider of everything in this program.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// The name that a certificate must be for: a host name or an address.
+pub fn server_name(name: &str) -> Option<ServerName<'static>> {
+    ServerName::try_from(name.to_owned()).ok()
+}
+
+/// What an error of a TLS stream means, if it is one of TLS at all.
+pub fn classify(error: &io::Error) -> Option<TlsFailure> {
+    error.get_ref()?.downcast_ref::<Error>().map(classify_tls)
+}
+
+/// What an error of the library means.
+pub fn classify_tls(error: &Error) -> TlsFailure {
+    match error {
+        Error::InvalidCertificate(reason) => classify_certificate(reason),
+        Error::InvalidMessage(_) => TlsFailure::NotTls,
+        _ => TlsFailure::Handshake,
+    }
+}
+
+fn classify_certificate(reason: &CertificateError) -> TlsFailure {
+    match reason {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            TlsFailure::NameMismatch
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFailure::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            TlsFailure::NotYetValid
+        }
+        // An authority of the right name with another key signed it.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFailure::UnknownCa,
+        // A self-signed server certificate: an authority in the place of a server.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            TlsFailure::UnknownCa
+        }
+        _ => TlsFailure::Handshake,
     }
 }
