@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use super::auth::{AuthFailure, Rules};
 use super::config::Config;
 use super::log::LogLine;
-use crate::mqtt::codec::DecodeError;
+use crate::mqtt::codec::{self, DecodeError};
 use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion};
 
@@ -50,6 +52,15 @@ pub enum Output {
 pub enum Frame {
     /// An ordinary packet.
     Packet(Packet),
+}
+
+impl Frame {
+    /// Appends the bytes of this frame as `version` writes it.
+    pub fn encode(&self, version: ProtocolVersion, into: &mut BytesMut) {
+        match self {
+            Self::Packet(packet) => codec::encode(packet, version, into),
+        }
+    }
 }
 
 /// What [`Engine::take_frames`] left behind.
