@@ -11,4 +11,5 @@ pub mod net;
 pub mod broker;
 pub mod record;
 pub mod scenario;
+pub mod check;
 pub mod runner;

@@ -1,0 +1,5 @@
+//! Passive knowledge about the protocol: which normative statements there are.
+//!
+//! Pure; whether a scenario upholds a statement is found by the runner.
+
+pub mod statements;
