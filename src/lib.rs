@@ -13,3 +13,4 @@ pub mod record;
 pub mod scenario;
 pub mod check;
 pub mod runner;
+pub mod cli;

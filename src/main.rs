@@ -1,1 +1,7 @@
-fn main() {}
+//! The program: hands over to `cli` and does nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mqttlab::cli::main()
+}

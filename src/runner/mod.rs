@@ -43,7 +43,7 @@ pub struct RunOptions {
     pub strict: bool,
     /// No new case starts after this.
     pub budget: Option<Duration>,
-    /// Rows of tables to run; empty: all. Key is `file · scenario`.
+    /// Rows of tables to run: file, scenario, row. A table of which no row is named runs wholly.
     pub rows: BTreeSet<(String, String, usize)>,
     /// Extra environment of the target process (`--fault`, tests).
     pub keep_files: Option<PathBuf>,

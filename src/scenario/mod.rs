@@ -225,6 +225,14 @@ pub struct LoadOptions {
     pub set: std::collections::BTreeMap<String, String>,
     /// The environment variables that a file may name as `${env.NAME}`.
     pub env: std::collections::BTreeMap<String, String>,
+    /// `--acl FILE`: stands in for the broker's `acl` and its users' `allow`.
+    pub acl: Option<target::FileText>,
+    /// `--password-file FILE`: stands in for the broker's `password_file`.
+    pub password_file: Option<target::FileText>,
+    /// `--config FILE`: stands in for the broker's `config`, `settings` and `allow_anonymous`.
+    pub config: Option<target::FileText>,
+    /// `--with FILE`: the scenario file whose `broker` and `pki` a lab sheet's table gets.
+    pub with: Option<Arc<crate::diagnostic::Source>>,
 }
 
 /// What reading a file gave.

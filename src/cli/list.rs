@@ -1,0 +1,125 @@
+//! `mqttlab list`: the cases of scenario files, for people and for other programs.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use super::Exit;
+use super::check::print_diagnostics;
+use super::load::Inputs;
+use super::select::Selection;
+use crate::record::CaseId;
+use crate::scenario::{Body, Case};
+use crate::text::plural;
+
+/// Lists cases: their names, tags, statement ids and points
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    /// One JSON object a line, for other programs
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mqttlab list scenarios/labs              what there is
+  mqttlab list lab3.yaml --tag slow        what has a tag
+  mqttlab list scenarios --json | jq .id   for other programs";
+
+/// One case as `--json` prints it.
+#[derive(Serialize)]
+struct Listed<'a> {
+    file: &'a str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    variant: &'a str,
+    name: &'a str,
+    line: usize,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    spec: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    points: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<usize>,
+    least_seconds: f64,
+}
+
+/// Exit 0; 3 if a file is invalid, 4 if nothing is selected.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let read = args.inputs.read();
+    print_diagnostics(&read)?;
+    if read.has_errors() {
+        return Ok(Exit::Invalid);
+    }
+    let selected = args.selection.select(read.into_cases());
+    if selected.cases.is_empty() {
+        anstream::eprintln!("error: {}", selected.nothing());
+        return Ok(Exit::NothingSelected);
+    }
+    let mut out = anstream::stdout().lock();
+    for case in &selected.cases {
+        if args.json {
+            writeln!(out, "{}", serde_json::to_string(&listed(case))?)?;
+        } else {
+            print(&mut out, case)?;
+        }
+    }
+    if !args.json {
+        writeln!(out, "{}", plural(selected.cases.len(), "case"))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn listed(case: &Case) -> Listed<'_> {
+    Listed {
+        file: &case.file,
+        id: &case.scenario,
+        variant: &case.variant,
+        name: &case.name,
+        line: case.span.line(),
+        tags: &case.tags,
+        spec: &case.spec,
+        points: case.points,
+        rows: rows(case),
+        least_seconds: case.least.as_secs_f64(),
+    }
+}
+
+fn print(out: &mut impl Write, case: &Case) -> std::io::Result<()> {
+    let id = CaseId {
+        file: case.file.clone(),
+        scenario: case.scenario.clone(),
+        variant: case.variant.clone(),
+        row: None,
+    };
+    write!(out, "{id}  {}", case.name)?;
+    if let Some(rows) = rows(case) {
+        write!(out, "  ({})", plural(rows, "row"))?;
+    }
+    if !case.tags.is_empty() {
+        write!(out, "  #{}", case.tags.join(" #"))?;
+    }
+    if !case.spec.is_empty() {
+        write!(out, "  [{}]", case.spec.join(" "))?;
+    }
+    if let Some(points) = case.points {
+        write!(out, "  {points} p")?;
+    }
+    writeln!(out)
+}
+
+fn rows(case: &Case) -> Option<usize> {
+    match &case.body {
+        Body::Table(table) => Some(table.rows.len()),
+        Body::Steps(_) => None,
+    }
+}

@@ -1,0 +1,86 @@
+//! The command line: arguments in, exit code out. One file a command; each has its `Args` and a
+//! `run(Args) -> anyhow::Result<Exit>`.
+//!
+//! Nothing is decided here that a library user could want: no verdicts, no protocol, no files of
+//! the broker. Errors that reach [`main`] are printed with their causes and end with code 5.
+
+mod check;
+mod exit;
+mod list;
+mod load;
+mod select;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use exit::{EXITS, Exit};
+
+/// Runs MQTT scenarios against brokers, and is a broker itself.
+#[derive(Debug, Parser)]
+#[command(name = "mqttlab", version, about, max_term_width = 100, after_help = EXAMPLES)]
+struct Cli {
+    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are heard as well
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mqttlab run scenarios/labs                      every lab exercise on the bundled broker
+  mqttlab run scenarios/labs --broker mosquitto   the same on Eclipse Mosquitto
+  mqttlab check lab3.yaml                         all that is wrong with a file, nothing started
+  mqttlab explain receives_nothing                one word of the scenario language
+  mqttlab broker -c mosquitto.conf -v             a broker that reads mosquitto.conf";
+
+/// One variant a command.
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Args),
+    List(list::Args),
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Color {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Also into files and pipes
+    Always,
+    /// Never
+    Never,
+}
+
+/// Reads the command line of this process and obeys it.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.color {
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
+    let done: anyhow::Result<Exit> = match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
+        Err(error) => {
+            anstream::eprintln!("error: {error:#}");
+            Exit::Environment.into()
+        }
+    }
+}
+
+/// True where the reader of our output went away, as `head` does: no reason to complain.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}

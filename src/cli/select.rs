@@ -1,0 +1,123 @@
+//! `--only`, `--tag`, `--skip-tag`: which of the cases run. Decides nothing about their order.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use crate::scenario::{Body, Case};
+use crate::text::did_you_mean;
+
+/// The arguments that select cases.
+#[derive(Debug, Default, Args)]
+pub struct Selection {
+    /// Only this scenario, or this row of its table; may be repeated
+    #[arg(long, value_name = "ID[.ROW]", help_heading = "Selection")]
+    only: Vec<String>,
+
+    /// Only scenarios with this tag; may be repeated
+    #[arg(long, value_name = "TAG", help_heading = "Selection")]
+    tag: Vec<String>,
+
+    /// No scenario with this tag; may be repeated
+    #[arg(long, value_name = "TAG", help_heading = "Selection")]
+    skip_tag: Vec<String>,
+}
+
+/// What is left, and what was asked for.
+#[derive(Debug)]
+pub struct Selected {
+    /// The cases to run.
+    pub cases: Vec<Case>,
+    /// Rows to run as `RunOptions::rows` wants them; empty: all.
+    pub rows: BTreeSet<(String, String, usize)>,
+    /// Words of `--only` and `--tag` that match nothing, each with a did-you-mean.
+    pub unmatched: Vec<String>,
+}
+
+impl Selected {
+    /// One sentence for exit code 4.
+    pub fn nothing(&self) -> String {
+        if self.unmatched.is_empty() {
+            "no test is selected: the files hold none that --only, --tag and --skip-tag leave".to_owned()
+        } else {
+            format!("no test is selected: {}", self.unmatched.join("; "))
+        }
+    }
+}
+
+impl Selection {
+    /// Keeps the cases that all the arguments leave.
+    pub fn select(&self, cases: Vec<Case>) -> Selected {
+        let unmatched = self.unmatched(&cases);
+        let mut rows = BTreeSet::new();
+        let mut whole = BTreeSet::new();
+        let mut kept = Vec::new();
+        for case in cases {
+            let has = |tags: &[String]| case.tags.iter().any(|tag| tags.contains(tag));
+            if !self.tag.is_empty() && !has(&self.tag) || has(&self.skip_tag) {
+                continue;
+            }
+            let mut wanted = self.only.is_empty();
+            for word in &self.only {
+                match matches(word, &case) {
+                    Some(Part::Whole) => {
+                        wanted = true;
+                        whole.insert((case.file.clone(), case.scenario.clone()));
+                    }
+                    Some(Part::Row(row)) => {
+                        wanted = true;
+                        rows.insert((case.file.clone(), case.scenario.clone(), row));
+                    }
+                    None => {}
+                }
+            }
+            if wanted {
+                kept.push(case);
+            }
+        }
+        rows.retain(|(file, scenario, _)| !whole.contains(&(file.clone(), scenario.clone())));
+        Selected { cases: kept, rows, unmatched }
+    }
+
+    fn unmatched(&self, cases: &[Case]) -> Vec<String> {
+        let ids = || cases.iter().map(|case| case.scenario.as_str());
+        let tags = || cases.iter().flat_map(|case| case.tags.iter().map(String::as_str));
+        let only = self
+            .only
+            .iter()
+            .filter(|word| !cases.iter().any(|case| matches(word, case).is_some()))
+            .map(|word| unknown("--only", word, did_you_mean(word, ids())));
+        let tag = self
+            .tag
+            .iter()
+            .filter(|word| !tags().any(|tag| tag == word.as_str()))
+            .map(|word| unknown("--tag", word, did_you_mean(word, tags())));
+        only.chain(tag).collect()
+    }
+}
+
+fn unknown(option: &str, word: &str, meant: Option<&str>) -> String {
+    let mut text = format!("{option} {word} matches nothing");
+    if let Some(meant) = meant {
+        text += &format!(", did you mean {meant}?");
+    }
+    text
+}
+
+/// What of a case a word of `--only` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Row(usize),
+}
+
+/// `acl`, or row 2 of it as `acl.2`; a scenario's own id may hold dots and wins.
+fn matches(word: &str, case: &Case) -> Option<Part> {
+    if word == case.scenario {
+        return Some(Part::Whole);
+    }
+    let (id, row) = word.rsplit_once('.')?;
+    let row: usize = row.parse().ok()?;
+    let Body::Table(table) = &case.body else { return None };
+    (id == case.scenario && table.rows.iter().any(|r| r.number == row)).then_some(Part::Row(row))
+}
