@@ -1,61 +1,449 @@
 //! Many filters against one topic: a tree with a node a level.
+//!
+//! Nodes live in one arena and are walked with explicit stacks, so a topic of 65,535 slashes costs
+//! memory and time in proportion to its length, and never the thread's stack. Knows nothing of
+//! subscribers or messages.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map;
+use std::ops::{Bound, ControlFlow};
+
+use slab::Slab;
+use smallvec::SmallVec;
 
 use super::TopicFilter;
+
+/// Index of a node in the arena.
+type NodeId = u32;
+
+/// The node that stands for nothing read yet; it is never removed.
+const ROOT: NodeId = 0;
 
 /// A map from topic filters to values of `V`, searched by topic name.
 ///
 /// `$share/NAME/` is not looked at: the caller inserts the path of the filter it means.
 #[derive(Debug)]
 pub struct TopicTree<V> {
-    _values: Vec<V>,
+    nodes: Slab<Node<V>>,
+    values: usize,
+}
+
+/// One level of some path.
+#[derive(Debug)]
+struct Node<V> {
+    parent: NodeId,
+    children: Children,
+    plus: Option<NodeId>,
+    hash: Option<NodeId>,
+    value: Option<V>,
+}
+
+/// The children that are no wildcard, in the order of their levels. Most nodes have none or one,
+/// for which a map would be ten times as large.
+#[derive(Debug, Default)]
+enum Children {
+    #[default]
+    None,
+    One(Box<str>, NodeId),
+    Many(BTreeMap<Box<str>, NodeId>),
+}
+
+/// Children in order, from some point on.
+enum ChildIter<'a> {
+    One(Option<(&'a str, NodeId)>),
+    Many(btree_map::Range<'a, Box<str>, NodeId>),
+}
+
+impl<'a> Iterator for ChildIter<'a> {
+    type Item = (&'a str, NodeId);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::One(child) => child.take(),
+            Self::Many(range) => range.next().map(|(level, id)| (&**level, *id)),
+        }
+    }
+}
+
+impl Children {
+    fn get(&self, level: &str) -> Option<NodeId> {
+        match self {
+            Self::One(name, id) => (**name == *level).then_some(*id),
+            Self::Many(map) => map.get(level).copied(),
+            Self::None => None,
+        }
+    }
+
+    fn insert(&mut self, level: &str, id: NodeId) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(level.into(), id),
+            Self::One(name, other) => Self::Many(BTreeMap::from([(name, other), (level.into(), id)])),
+            Self::Many(mut map) => {
+                map.insert(level.into(), id);
+                Self::Many(map)
+            }
+        };
+    }
+
+    fn remove(&mut self, id: NodeId, level: &str) {
+        match self {
+            Self::One(_, child) if *child == id => *self = Self::None,
+            Self::Many(map) => {
+                map.remove(level);
+                if map.is_empty() {
+                    *self = Self::None;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    fn after<'a>(&'a self, after: Option<&str>) -> ChildIter<'a> {
+        match self {
+            Self::None => ChildIter::One(None),
+            Self::One(name, id) => {
+                let wanted = after.is_none_or(|after| &**name > after);
+                ChildIter::One(wanted.then_some((&**name, *id)))
+            }
+            Self::Many(map) => {
+                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+                ChildIter::Many(map.range::<str, _>((from, Bound::Unbounded)))
+            }
+        }
+    }
 }
 
 impl<V> Default for TopicTree<V> {
     fn default() -> Self {
-        Self { _values: Vec::new() }
+        let mut nodes = Slab::new();
+        nodes.insert(Node::new(ROOT));
+        Self { nodes, values: 0 }
+    }
+}
+
+impl<V> Node<V> {
+    fn new(parent: NodeId) -> Self {
+        Self { parent, children: Children::None, plus: None, hash: None, value: None }
+    }
+
+    fn child(&self, level: &str) -> Option<NodeId> {
+        match level {
+            "+" => self.plus,
+            "#" => self.hash,
+            level => self.children.get(level),
+        }
+    }
+
+    fn is_useless(&self) -> bool {
+        self.value.is_none() && self.plus.is_none() && self.hash.is_none() && self.children.is_empty()
     }
 }
 
 impl<V> TopicTree<V> {
+    fn node(&self, id: NodeId) -> &Node<V> {
+        &self.nodes[id as usize]
+    }
+
+    fn node_mut(&mut self, id: NodeId) -> &mut Node<V> {
+        &mut self.nodes[id as usize]
+    }
+
+    fn find(&self, path: &str) -> Option<NodeId> {
+        path.split('/').try_fold(ROOT, |at, level| self.node(at).child(level))
+    }
+
+    fn add_child(&mut self, parent: NodeId, level: &str) -> NodeId {
+        let id = NodeId::try_from(self.nodes.insert(Node::new(parent)))
+            .expect("four thousand million nodes do not fit in memory");
+        let node = self.node_mut(parent);
+        match level {
+            "+" => node.plus = Some(id),
+            "#" => node.hash = Some(id),
+            level => node.children.insert(level, id),
+        }
+        id
+    }
+
     /// The value at exactly this filter path, made by `default` if there is none.
     pub fn entry(&mut self, path: &str, default: impl FnOnce() -> V) -> &mut V {
-        let _ = (path, default);
-        unimplemented!()
+        let mut at = ROOT;
+        for level in path.split('/') {
+            at = match self.node(at).child(level) {
+                Some(child) => child,
+                None => self.add_child(at, level),
+            };
+        }
+        if self.node(at).value.is_none() {
+            self.values += 1;
+        }
+        self.node_mut(at).value.get_or_insert_with(default)
+    }
+
+    /// The value at exactly this filter path.
+    pub fn get(&self, path: &str) -> Option<&V> {
+        self.node(self.find(path)?).value.as_ref()
     }
 
     /// The value at exactly this filter path.
     pub fn get_mut(&mut self, path: &str) -> Option<&mut V> {
-        let _ = path;
-        unimplemented!()
+        let id = self.find(path)?;
+        self.node_mut(id).value.as_mut()
     }
 
     /// Takes the value at exactly this path out, and prunes what is empty then.
     pub fn remove(&mut self, path: &str) -> Option<V> {
-        let _ = path;
-        unimplemented!()
+        let mut at = self.find(path)?;
+        let value = self.node_mut(at).value.take()?;
+        self.values -= 1;
+        for level in path.rsplit('/') {
+            if at == ROOT || !self.node(at).is_useless() {
+                break;
+            }
+            let parent = self.nodes.remove(at as usize).parent;
+            let node = self.node_mut(parent);
+            match level {
+                "+" => node.plus = None,
+                "#" => node.hash = None,
+                level => node.children.remove(at, level),
+            }
+            at = parent;
+        }
+        Some(value)
     }
 
     /// Calls `visit` for the value of every filter that matches `topic` (4.7), in no order that
     /// means anything but the same one every time.
-    pub fn for_each_match<'a>(&'a self, topic: &str, visit: impl FnMut(&'a V)) {
-        let _ = (topic, visit);
-        unimplemented!()
+    pub fn for_each_match<'a>(&'a self, topic: &str, mut visit: impl FnMut(&'a V)) {
+        // What is still to be looked at: a node, and the rest of the topic behind it.
+        let mut todo: SmallVec<[(NodeId, Option<&str>); 16]> = SmallVec::new();
+        todo.push((ROOT, Some(topic)));
+        while let Some((at, rest)) = todo.pop() {
+            let node = self.node(at);
+            // [MQTT-4.7.2-1]
+            let wildcards = at != ROOT || !topic.starts_with('$');
+            // `a/#` matches `a` too, so `#` is looked at behind the last level as well.
+            if let Some(hash) = node.hash.filter(|_| wildcards) {
+                self.node(hash).value.iter().for_each(&mut visit);
+            }
+            let Some(rest) = rest else {
+                node.value.iter().for_each(&mut visit);
+                continue;
+            };
+            let (level, rest) = match rest.split_once('/') {
+                Some((level, rest)) => (level, Some(rest)),
+                None => (rest, None),
+            };
+            if let Some(plus) = node.plus.filter(|_| wildcards) {
+                todo.push((plus, rest));
+            }
+            if let Some(child) = node.children.get(level) {
+                todo.push((child, rest));
+            }
+        }
     }
 
     /// For a tree whose paths are topic names: calls `visit` for every value that `filter`
-    /// matches, until `visit` says stop. Used for retained messages.
-    pub fn for_each_in<'a>(&'a self, filter: &TopicFilter, visit: impl FnMut(&'a V)) {
-        let _ = (filter, visit);
-        unimplemented!()
+    /// matches, in the order of their levels. Used for retained messages.
+    pub fn for_each_in<'a>(&'a self, filter: &TopicFilter, mut visit: impl FnMut(&'a V)) {
+        let _ = self.scan_in(filter, None, |value| {
+            visit(value);
+            ControlFlow::Continue(())
+        });
+    }
+
+    /// As [`Self::for_each_in`], but stops when `visit` says so, and starts behind the topic
+    /// `after`, which need not be there any more: so a long replay can be done in pieces while the
+    /// tree changes. `Break` is returned if there may be more.
+    pub fn scan_in<'a>(
+        &'a self,
+        filter: &TopicFilter,
+        after: Option<&str>,
+        mut visit: impl FnMut(&'a V) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        let path = filter.path();
+        let mut walk = vec![];
+        match after {
+            Some(after) => self.resume(&mut walk, path, after),
+            None => {
+                let root = self.node(ROOT);
+                self.enter(&mut walk, root, Some(path), None, true);
+            }
+        }
+        while let Some(step) = walk.last_mut() {
+            let Some((level, id)) = step.children.next() else {
+                walk.pop();
+                continue;
+            };
+            // [MQTT-4.7.2-1]
+            if step.hides_dollar && level.starts_with('$') {
+                continue;
+            }
+            let rest = step.rest;
+            let node = self.node(id);
+            if wants_value(rest) {
+                if let Some(value) = &node.value {
+                    visit(value)?;
+                }
+            }
+            self.enter(&mut walk, node, rest, None, false);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Puts the children of `node` that `rest` of a filter can match on the walk.
+    fn enter<'a, 'f>(
+        &'a self,
+        walk: &mut Vec<Step<'a, 'f>>,
+        node: &'a Node<V>,
+        rest: Option<&'f str>,
+        after: Option<&str>,
+        is_root: bool,
+    ) {
+        let Some(rest) = rest else { return };
+        let (wanted, behind) = match rest.split_once('/') {
+            Some((wanted, behind)) => (wanted, Some(behind)),
+            None => (rest, None),
+        };
+        let children = match wanted {
+            "#" | "+" => node.children.after(after),
+            wanted if after.is_some_and(|after| wanted <= after) => ChildIter::One(None),
+            wanted => ChildIter::One(node.children.get(wanted).map(|id| ("", id))),
+        };
+        let behind = if wanted == "#" { Some("#") } else { behind };
+        walk.push(Step { children, rest: behind, hides_dollar: is_root && matches!(wanted, "#" | "+") });
+    }
+
+    /// The walk as it stood after the value at `after` had been visited.
+    fn resume<'a, 'f>(&'a self, walk: &mut Vec<Step<'a, 'f>>, path: &'f str, after: &str) {
+        let mut node = self.node(ROOT);
+        let mut rest = Some(path);
+        for (depth, level) in after.split('/').enumerate() {
+            self.enter(walk, node, rest, Some(level), depth == 0);
+            let Some(step) = walk.last().filter(|_| rest.is_some()) else { return };
+            rest = step.rest;
+            match node.children.get(level) {
+                Some(id) => node = self.node(id),
+                None => return,
+            }
+        }
+        self.enter(walk, node, rest, None, false);
     }
 
     /// How many values.
     pub fn len(&self) -> usize {
-        unimplemented!()
+        self.values
     }
 
     /// True without any.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+/// One level of a walk through topic names: children still to come, and what the filter says
+/// about what stands below them.
+struct Step<'a, 'f> {
+    children: ChildIter<'a>,
+    rest: Option<&'f str>,
+    hides_dollar: bool,
+}
+
+/// Whether a filter of which `rest` is left matches a topic that ends here.
+fn wants_value(rest: Option<&str>) -> bool {
+    matches!(rest, None | Some("#"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(paths: &[&str]) -> TopicTree<String> {
+        let mut tree = TopicTree::default();
+        for path in paths {
+            tree.entry(path, || (*path).to_owned());
+        }
+        tree
+    }
+
+    fn matches(tree: &TopicTree<String>, topic: &str) -> Vec<String> {
+        let mut found = vec![];
+        tree.for_each_match(topic, |value| found.push(value.clone()));
+        found.sort();
+        found
+    }
+
+    fn names(tree: &TopicTree<String>, filter: &str) -> Vec<String> {
+        let mut found = vec![];
+        let filter = TopicFilter::new(filter.to_owned()).expect("a filter");
+        tree.for_each_in(&filter, |value| found.push(value.clone()));
+        found
+    }
+
+    #[test]
+    fn the_examples_of_the_standard() {
+        let filters = tree(&["sport/tennis/player1/#", "sport/#", "#", "+", "+/+", "/+", "a/+"]);
+        assert_eq!(matches(&filters, "sport/tennis/player1"), ["#", "sport/#", "sport/tennis/player1/#"]);
+        assert_eq!(matches(&filters, "sport"), ["#", "+", "sport/#"]);
+        assert_eq!(matches(&filters, "/finance"), ["#", "+/+", "/+"]);
+        assert_eq!(matches(&filters, "a/"), ["#", "+/+", "a/+"]);
+        assert_eq!(matches(&filters, "a"), ["#", "+"]);
+    }
+
+    #[test]
+    fn a_wildcard_at_the_start_does_not_match_dollar_topics() {
+        let filters = tree(&["#", "+/x", "$SYS/#", "$SYS/+"]);
+        assert_eq!(matches(&filters, "$SYS/x"), ["$SYS/#", "$SYS/+"]);
+        let topics = tree(&["$SYS/x", "a/x", "a"]);
+        assert_eq!(names(&topics, "#"), ["a", "a/x"]);
+        assert_eq!(names(&topics, "+/x"), ["a/x"]);
+        assert_eq!(names(&topics, "$SYS/#"), ["$SYS/x"]);
+        assert_eq!(names(&topics, "a/#"), ["a", "a/x"]);
+    }
+
+    #[test]
+    fn removing_prunes() {
+        let mut filters = tree(&["a/b/c", "a/b", "+/#", "a/d", "a/e"]);
+        for path in ["a/b/c", "+/#", "a/e", "a/d", "a/b"] {
+            assert_eq!(filters.remove(path).as_deref(), Some(path));
+            assert_eq!(filters.remove(path), None);
+        }
+        assert!(filters.is_empty());
+        assert_eq!(filters.nodes.len(), 1);
+    }
+
+    #[test]
+    fn the_deepest_topic_does_not_overflow_the_stack() {
+        let deepest = "/".repeat(65_535);
+        let mut topics = tree(&[&deepest]);
+        assert_eq!(matches(&topics, &deepest).len(), 1);
+        assert_eq!(names(&topics, "#").len(), 1);
+        assert!(topics.remove(&deepest).is_some());
+        assert_eq!(topics.nodes.len(), 1);
+        drop(tree(&[&deepest]));
+    }
+
+    #[test]
+    fn a_walk_goes_on_where_it_stopped() {
+        let topics = tree(&["$x", "a", "a/b", "a/b/c", "a/c", "b", "b/b", "b/c/d"]);
+        for filter in ["#", "+", "a/#", "+/b/#", "+/b", "a/b/c", "b/+/d"] {
+            let whole = names(&topics, filter);
+            let filter = TopicFilter::new(filter).expect("a filter");
+            let mut pieces: Vec<String> = vec![];
+            loop {
+                let after = pieces.last().cloned();
+                let more = topics.scan_in(&filter, after.as_deref(), |value| {
+                    pieces.push(value.clone());
+                    ControlFlow::Break(())
+                });
+                if more.is_continue() {
+                    break;
+                }
+            }
+            assert_eq!(pieces, whole, "{filter}");
+        }
     }
 }

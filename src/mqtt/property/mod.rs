@@ -4,12 +4,16 @@
 //! broker under test may send them, a scenario may want to), and an empty list costs nothing.
 //! Which property may stand where, how often, and with which values is the codec's business.
 
+mod spec;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
+pub use spec::{Make, PROPERTIES, PropertySpec, Value};
+
 /// One property with its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the standard's names say it; see Property::name")]
+#[expect(missing_docs, reason = "the standard's names say it; see PROPERTIES")]
 pub enum Property {
     PayloadFormatIndicator(u8),
     MessageExpiryInterval(u32),
@@ -38,41 +42,6 @@ pub enum Property {
     WildcardSubscriptionAvailable(u8),
     SubscriptionIdentifierAvailable(u8),
     SharedSubscriptionAvailable(u8),
-}
-
-impl Property {
-    /// The identifier byte.
-    pub const fn id(&self) -> u8 {
-        match self {
-            Self::PayloadFormatIndicator(_) => 0x01,
-            Self::MessageExpiryInterval(_) => 0x02,
-            Self::ContentType(_) => 0x03,
-            Self::ResponseTopic(_) => 0x08,
-            Self::CorrelationData(_) => 0x09,
-            Self::SubscriptionIdentifier(_) => 0x0B,
-            Self::SessionExpiryInterval(_) => 0x11,
-            Self::AssignedClientIdentifier(_) => 0x12,
-            Self::ServerKeepAlive(_) => 0x13,
-            Self::AuthenticationMethod(_) => 0x15,
-            Self::AuthenticationData(_) => 0x16,
-            Self::RequestProblemInformation(_) => 0x17,
-            Self::WillDelayInterval(_) => 0x18,
-            Self::RequestResponseInformation(_) => 0x19,
-            Self::ResponseInformation(_) => 0x1A,
-            Self::ServerReference(_) => 0x1C,
-            Self::ReasonString(_) => 0x1F,
-            Self::ReceiveMaximum(_) => 0x21,
-            Self::TopicAliasMaximum(_) => 0x22,
-            Self::TopicAlias(_) => 0x23,
-            Self::MaximumQoS(_) => 0x24,
-            Self::RetainAvailable(_) => 0x25,
-            Self::UserProperty(..) => 0x26,
-            Self::MaximumPacketSize(_) => 0x27,
-            Self::WildcardSubscriptionAvailable(_) => 0x28,
-            Self::SubscriptionIdentifierAvailable(_) => 0x29,
-            Self::SharedSubscriptionAvailable(_) => 0x2A,
-        }
-    }
 }
 
 /// The properties of one packet or will, in wire order.
