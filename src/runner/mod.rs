@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::record::Event;
 use crate::scenario::{Case, EngineKind};
 
@@ -45,8 +47,31 @@ pub struct RunOptions {
     pub budget: Option<Duration>,
     /// Rows of tables to run: file, scenario, row. A table of which no row is named runs wholly.
     pub rows: BTreeSet<(String, String, usize)>,
-    /// Extra environment of the target process (`--fault`, tests).
+    /// Where generated broker directories are kept after the run (`--keep-files`); `None` removes them.
     pub keep_files: Option<PathBuf>,
+    /// A case that takes longer than this, beyond its own least time, is Errored.
+    pub timeout: Option<Duration>,
+    /// Becomes true at Ctrl-C: no case starts any more, those under way are given up without an
+    /// outcome, targets are stopped, their files removed, and [`run`] returns `Ok(false)`.
+    pub interrupt: Option<watch::Receiver<bool>>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            target: TargetChoice::Bundled,
+            virtual_time: false,
+            engine: None,
+            jobs: 1,
+            seed: 0,
+            strict: false,
+            budget: None,
+            rows: BTreeSet::new(),
+            keep_files: None,
+            timeout: None,
+            interrupt: None,
+        }
+    }
 }
 
 /// Why a run could not even start (exit code 5).
