@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod mqtt;
 pub mod tls;
 pub mod net;
+pub mod client;
 pub mod broker;
 pub mod record;
 pub mod scenario;

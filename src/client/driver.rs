@@ -1,0 +1,371 @@
+//! The wire client: a [`Framed`] stream, a [`Session`], and requests that can be pipelined.
+//!
+//! It starts no task. Whoever owns it must keep calling [`Client::next`] (or one of the waiting
+//! calls), or nothing is acknowledged and no PINGREQ is sent. All waiting is on tokio's clock, so
+//! that it works when that is paused. Every waiting call can be cancelled without losing anything.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::options::Options;
+use super::state::{Exhausted, Meaning, Session};
+use crate::mqtt::codec::{DecodeError, Decoder};
+use crate::mqtt::packet::{ConnAck, Disconnect, Publish, Subscribe, Unsubscribe};
+use crate::mqtt::{Packet, PacketId, ProtocolVersion, ReasonCode};
+use crate::net::framed::{Closed, Framed, Progress};
+use crate::net::tap::Tap;
+use crate::net::{ConnectError, Endpoint};
+
+/// Events that are kept while a waiting call waits for another one.
+const STASH: usize = 100_000;
+
+/// What the broker did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It sent a packet; acknowledgements are among them.
+    Packet(Packet),
+    /// It sent a QoS 2 PUBLISH again before releasing it: acknowledged, not a new message.
+    Repeated(Publish),
+    /// It ended the connection. Comes again at every further call.
+    Closed(Closed),
+    /// It sent bytes that are no packet. Nothing more can be read; comes again at every call.
+    Malformed(DecodeError),
+}
+
+/// Why there is no accepted connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectFailure {
+    /// No transport.
+    #[error("{0}")]
+    Transport(#[from] ConnectError),
+    /// CONNACK with a code that is not success.
+    #[error("refused with {}", .0.code)]
+    Refused(Box<ConnAck>),
+    /// Another packet instead of CONNACK.
+    #[error("{} instead of CONNACK", .0.packet_type().name())]
+    Unexpected(Box<Packet>),
+    /// The end instead of CONNACK.
+    #[error("{0} before CONNACK")]
+    Closed(Closed),
+    /// Bytes that are no packet instead of CONNACK.
+    #[error("{0}")]
+    Malformed(Box<DecodeError>),
+    /// Nothing within [`Options::connect_timeout`].
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// Why a request has no outcome.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// The connection ended first.
+    #[error("{0}")]
+    Closed(Closed),
+    /// Bytes came that are no packet.
+    #[error("{0}")]
+    Malformed(DecodeError),
+    /// 65,535 requests are under way.
+    #[error("{0}")]
+    Exhausted(#[from] Exhausted),
+    /// Too many packets came while waiting, and nobody took them.
+    #[error("more than {STASH} packets came in while waiting for an acknowledgement")]
+    Overrun,
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub struct Client {
+    framed: Framed,
+    version: ProtocolVersion,
+    raw: bool,
+    auto_ping: bool,
+    session: Session,
+    /// The packets that completed requests nobody has asked for yet.
+    outcomes: BTreeMap<PacketId, Packet>,
+    stash: VecDeque<Event>,
+    end: Option<Event>,
+    /// Reused for what the session wants sent.
+    out: Vec<Packet>,
+}
+
+impl Client {
+    /// Connects the transport and sends nothing.
+    pub async fn open(
+        endpoint: &Endpoint,
+        options: &Options,
+        session: Session,
+        tap: Option<Tap>,
+    ) -> Result<Self, ConnectFailure> {
+        let version = options.connect.version;
+        let connecting = timeout(options.connect_timeout, endpoint.connect());
+        let transport = connecting.await.map_err(|_| ConnectFailure::TimedOut)??;
+        let framed = Framed::new(transport, Decoder::client(version, options.limits)).with_tap(tap);
+        let mut session = session;
+        session.connecting(version, options.connect.keep_alive, Instant::now().into_std());
+        Ok(Self {
+            framed,
+            version,
+            raw: options.raw,
+            auto_ping: options.auto_ping && !options.raw,
+            session,
+            outcomes: BTreeMap::new(),
+            stash: VecDeque::new(),
+            end: None,
+            out: Vec::new(),
+        })
+    }
+
+    /// Connects, sends CONNECT and waits for a CONNACK that accepts. `session` is that of an
+    /// earlier connection ([`Client::into_session`]), or a fresh one.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        options: &Options,
+        session: Session,
+        tap: Option<Tap>,
+    ) -> Result<(Self, ConnAck), ConnectFailure> {
+        let connecting = async {
+            let mut client = Self::open(endpoint, options, session, tap).await?;
+            let answer = client.hand_shake(options).await?;
+            Ok((client, answer))
+        };
+        timeout(options.connect_timeout, connecting).await.map_err(|_| ConnectFailure::TimedOut)?
+    }
+
+    async fn hand_shake(&mut self, options: &Options) -> Result<ConnAck, ConnectFailure> {
+        self.send(&Packet::Connect(Box::new(options.connect.clone())));
+        match self.advance(Until::Event).await {
+            Some(Event::Packet(Packet::ConnAck(answer))) if answer.code == ReasonCode::SUCCESS => {
+                self.session.connected(&answer, &mut self.out);
+                self.push_out();
+                Ok(answer)
+            }
+            Some(Event::Packet(Packet::ConnAck(answer))) => Err(ConnectFailure::Refused(Box::new(answer))),
+            Some(Event::Packet(packet)) => Err(ConnectFailure::Unexpected(Box::new(packet))),
+            Some(Event::Repeated(publish)) => {
+                Err(ConnectFailure::Unexpected(Box::new(Packet::Publish(publish))))
+            }
+            Some(Event::Malformed(error)) => Err(ConnectFailure::Malformed(Box::new(error))),
+            Some(Event::Closed(closed)) => Err(ConnectFailure::Closed(closed)),
+            None => Err(ConnectFailure::Closed(Closed::Eof)),
+        }
+    }
+
+    /// The revision that was asked for.
+    pub fn version(&self) -> ProtocolVersion {
+        self.version
+    }
+
+    /// What the broker does next. Answers what is to be answered and pings while it waits.
+    pub async fn next(&mut self) -> Event {
+        if let Some(event) = self.stash.pop_front() {
+            return event;
+        }
+        self.advance(Until::Event).await.unwrap_or(Event::Closed(Closed::Eof))
+    }
+
+    /// Queues a packet as it is, past the session's book-keeping.
+    pub fn send(&mut self, packet: &Packet) {
+        self.framed.push(packet, self.version);
+        self.session.sent(Instant::now().into_std());
+    }
+
+    /// Queues bytes as they are. `packet` is what they mean, where they mean something.
+    pub fn send_raw(&mut self, bytes: &[u8], packet: Option<&Packet>) {
+        self.framed.push_raw(bytes, packet);
+        self.session.sent(Instant::now().into_std());
+    }
+
+    /// Queues a PUBLISH; the identifier (QoS 1 and 2) is for [`Client::wait`].
+    pub fn start_publish(&mut self, publish: Publish) -> Result<Option<PacketId>, Exhausted> {
+        let id = self.session.publish(publish, &mut self.out)?;
+        id.and_then(|id| self.outcomes.remove(&id));
+        self.push_out();
+        Ok(id)
+    }
+
+    /// Queues a SUBSCRIBE, whose `id` is set here, for [`Client::wait`].
+    pub fn start_subscribe(&mut self, subscribe: Subscribe) -> Result<PacketId, Exhausted> {
+        let id = self.session.subscribe(subscribe, &mut self.out)?;
+        self.outcomes.remove(&id);
+        self.push_out();
+        Ok(id)
+    }
+
+    /// Queues an UNSUBSCRIBE, whose `id` is set here, for [`Client::wait`].
+    pub fn start_unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<PacketId, Exhausted> {
+        let id = self.session.unsubscribe(unsubscribe, &mut self.out)?;
+        self.outcomes.remove(&id);
+        self.push_out();
+        Ok(id)
+    }
+
+    /// Waits until a request is complete: the PUBACK, PUBCOMP, SUBACK or UNSUBACK, or the PUBREC
+    /// that refuses. Events that come meanwhile are kept for [`Client::next`].
+    pub async fn wait(&mut self, id: PacketId) -> Result<Packet, Lost> {
+        loop {
+            if let Some(packet) = self.outcomes.remove(&id) {
+                return Ok(packet);
+            }
+            self.advance_and_stash(Until::Event).await?;
+        }
+    }
+
+    /// The outcome of a request if it is there already.
+    pub fn take_outcome(&mut self, id: PacketId) -> Option<Packet> {
+        self.outcomes.remove(&id)
+    }
+
+    /// Publishes and waits for the acknowledgement; QoS 0: until it is written.
+    pub async fn publish(&mut self, publish: Publish) -> Result<Option<Packet>, Lost> {
+        match self.start_publish(publish)? {
+            Some(id) => self.wait(id).await.map(Some),
+            None => self.flush().await.map(|()| None),
+        }
+    }
+
+    /// Subscribes and waits for the SUBACK.
+    pub async fn subscribe(&mut self, subscribe: Subscribe) -> Result<Packet, Lost> {
+        let id = self.start_subscribe(subscribe)?;
+        self.wait(id).await
+    }
+
+    /// Unsubscribes and waits for the UNSUBACK.
+    pub async fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<Packet, Lost> {
+        let id = self.start_unsubscribe(unsubscribe)?;
+        self.wait(id).await
+    }
+
+    /// A round trip: PINGREQ and its PINGRESP.
+    pub async fn ping(&mut self) -> Result<(), Lost> {
+        let wanted = self.session.ping(&mut self.out);
+        self.push_out();
+        while self.session.pongs() < wanted {
+            self.advance_and_stash(Until::Event).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was queued is written. Reads meanwhile, so that two ends that both
+    /// write do not wait for each other.
+    pub async fn flush(&mut self) -> Result<(), Lost> {
+        while self.framed.pending() > 0 {
+            self.advance_and_stash(Until::Written).await?;
+        }
+        Ok(())
+    }
+
+    /// Says goodbye and closes. Returns the session for a later connection.
+    pub async fn disconnect(mut self, goodbye: Disconnect) -> Session {
+        self.send(&Packet::Disconnect(goodbye));
+        if self.flush().await.is_ok() {
+            // The broker may have been faster in closing.
+            let _ = self.framed.shutdown().await;
+        }
+        self.session
+    }
+
+    /// Cuts the connection without a goodbye; a socket is reset.
+    pub fn cut(mut self) -> Session {
+        self.framed.reset_on_drop();
+        self.session
+    }
+
+    /// Closes without a goodbye (end of file) and returns the session for a later connection.
+    pub fn into_session(self) -> Session {
+        self.session
+    }
+
+    fn push_out(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        for packet in self.out.drain(..) {
+            self.framed.push(&packet, self.version);
+        }
+        self.session.sent(Instant::now().into_std());
+    }
+
+    async fn advance_and_stash(&mut self, until: Until) -> Result<(), Lost> {
+        if self.stash.len() >= STASH {
+            return Err(Lost::Overrun);
+        }
+        match self.advance(until).await {
+            None => Ok(()),
+            Some(Event::Closed(closed)) => Err(Lost::Closed(closed)),
+            Some(Event::Malformed(error)) => Err(Lost::Malformed(error)),
+            Some(event) => {
+                self.stash.push_back(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// The one loop: decodes, pings, reads and writes, until there is an event, or (with
+    /// [`Until::Written`]) nothing is left to write.
+    async fn advance(&mut self, until: Until) -> Option<Event> {
+        loop {
+            if let Some(end) = &self.end {
+                return Some(end.clone());
+            }
+            match self.framed.decode() {
+                Ok(Some((packet, _))) => return Some(self.digest(packet)),
+                Ok(None) => {}
+                Err(error) => {
+                    self.end = Some(Event::Malformed(error));
+                    continue;
+                }
+            }
+            if until == Until::Written && self.framed.pending() == 0 {
+                return None;
+            }
+            let due = self.session.ping_due().filter(|_| self.auto_ping);
+            let progress = tokio::select! {
+                progress = self.framed.progress(true) => progress,
+                () = until_due(due) => {
+                    self.session.ping(&mut self.out);
+                    self.push_out();
+                    continue;
+                }
+            };
+            match progress {
+                Ok(Progress { read: Some(0), .. }) => self.end = Some(Event::Closed(Closed::Eof)),
+                Ok(_) => {}
+                Err(error) => self.end = Some(Event::Closed(error.into())),
+            }
+        }
+    }
+
+    /// Lets the session see a packet and queues its answers.
+    fn digest(&mut self, packet: Packet) -> Event {
+        let meaning = self.session.receive(&packet, &mut self.out);
+        if self.raw {
+            // Publications that the window held back go out, answers do not.
+            self.out.retain(|packet| matches!(packet, Packet::Publish(_)));
+        }
+        self.push_out();
+        match (meaning, packet) {
+            (Meaning::Repeat, Packet::Publish(publish)) if !self.raw => Event::Repeated(publish),
+            (Meaning::Completes(id), packet) => {
+                self.outcomes.insert(id, packet.clone());
+                Event::Packet(packet)
+            }
+            (_, packet) => Event::Packet(packet),
+        }
+    }
+}
+
+/// What [`Client::advance`] goes on to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    Event,
+    Written,
+}
+
+async fn until_due(due: Option<std::time::Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
+    }
+}
