@@ -1,1 +1,3 @@
+//! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod tidy;

@@ -20,25 +20,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("broker/log.rs", &["text"]),
     ("broker/config", &["text", "diagnostic", "broker::log", "broker::config"]),
     ("broker/auth", &["text", "diagnostic", "mqtt", "broker::config", "broker::auth"]),
-    (
-        "broker/engine",
-        &["text", "mqtt", "broker::log", "broker::config", "broker::auth", "broker::engine"],
-    ),
+    ("broker/engine", &["text", "mqtt", "broker::log", "broker::config", "broker::auth", "broker::engine"]),
     ("broker", &["mqtt", "net", "tls", "client", "diagnostic", "text", "broker"]),
     (
         "runner",
-        &[
-            "scenario",
-            "check",
-            "record",
-            "mqtt",
-            "client",
-            "net",
-            "tls",
-            "broker",
-            "text",
-            "diagnostic",
-        ],
+        &["scenario", "check", "record", "mqtt", "client", "net", "tls", "broker", "text", "diagnostic"],
     ),
     ("report", &["record", "mqtt", "text", "diagnostic"]),
     (
@@ -146,11 +132,9 @@ fn functions_are_at_most_70_lines() {
         for (start, line) in lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let head = line.trim_start();
-            let is_fn = head
-                .split_whitespace()
-                .take_while(|word| !word.contains('('))
-                .any(|word| word == "fn")
-                || head.starts_with("fn ");
+            let is_fn =
+                head.split_whitespace().take_while(|word| !word.contains('(')).any(|word| word == "fn")
+                    || head.starts_with("fn ");
             if !is_fn || head.starts_with("//") || head.starts_with('"') {
                 continue;
             }
@@ -187,7 +171,8 @@ fn layers_hold() {
             for used in crate_paths(line) {
                 let first = used.split("::").next().unwrap_or_default();
                 let within_own = first == own && !layer.contains('/');
-                let fits = allowed.iter().any(|a| used == *a || used.starts_with(&format!("{a}::")) || first == *a);
+                let fits =
+                    allowed.iter().any(|a| used == *a || used.starts_with(&format!("{a}::")) || first == *a);
                 if !within_own && !fits {
                     problems.push(format!("{name}:{}: {layer} may not use {used}", number + 1));
                 }
@@ -205,7 +190,8 @@ fn crate_paths(line: &str) -> Vec<String> {
     line.match_indices("crate::")
         .map(|(at, found)| {
             let rest = &line[at + found.len()..];
-            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+            let end =
+                rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
             rest[..end].split("::").filter(|s| !s.is_empty()).take(2).collect::<Vec<_>>().join("::")
         })
         .filter(|path| !path.is_empty())
@@ -324,7 +310,8 @@ fn cited_statements_exist() {
         for (number, line) in text.lines().enumerate() {
             for (at, _) in line.match_indices("MQTT-") {
                 let rest = &line[at + 5..];
-                let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(rest.len());
+                let end =
+                    rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-')).unwrap_or(rest.len());
                 let id = rest[..end].trim_end_matches(['.', '-']);
                 if id.contains('-') && !known.contains(&format!("MQTT-{id}")) {
                     problems.push(format!("{}:{}: no statement MQTT-{id}", path.display(), number + 1));
@@ -338,8 +325,17 @@ fn cited_statements_exist() {
 #[test]
 fn the_top_level_is_fixed() {
     let allowed: BTreeSet<&str> = [
-        "Cargo.toml", "Cargo.lock", "LICENSE", "CHANGELOG.md", "README.md", "src", "scenarios", "fixtures",
-        "certs", "tests", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "LICENSE",
+        "CHANGELOG.md",
+        "README.md",
+        "src",
+        "scenarios",
+        "fixtures",
+        "certs",
+        "tests",
+        "target",
     ]
     .into();
     for entry in fs::read_dir(root()).expect("the root") {
