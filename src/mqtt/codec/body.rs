@@ -38,7 +38,7 @@ impl PublishBody {
     pub fn new(version: ProtocolVersion, topic: TopicName, properties: &Properties, payload: Bytes) -> Self {
         let mut bytes = BytesMut::new();
         if version.is_v5() {
-            properties.iter().for_each(|property| writer::put_property(&mut bytes, property));
+            writer::put_list(&mut bytes, properties);
         }
         Self { version, topic, properties: bytes.freeze(), payload }
     }
@@ -49,12 +49,12 @@ impl PublishBody {
     }
 
     /// How many bytes [`Self::write`] appends.
-    pub fn len(&self, header: &PublishHeader, own: &[Property]) -> usize {
+    pub fn len(&self, header: PublishHeader, own: &[Property]) -> usize {
         let rest = self.remaining_length(header, own);
         1 + writer::varint_len(rest) + rest
     }
 
-    fn topic_of(&self, header: &PublishHeader) -> &[u8] {
+    fn topic_of(&self, header: PublishHeader) -> &[u8] {
         if header.aliased { &[] } else { self.topic.as_str().as_bytes() }
     }
 
@@ -62,20 +62,19 @@ impl PublishBody {
         self.properties.len() + writer::list_len(own)
     }
 
-    fn remaining_length(&self, header: &PublishHeader, own: &[Property]) -> usize {
+    fn remaining_length(&self, header: PublishHeader, own: &[Property]) -> usize {
         let id = if header.id.is_some() { 2 } else { 0 };
-        let properties = match self.version.is_v5() {
-            true => {
-                let len = self.properties_len(own);
-                writer::varint_len(len) + len
-            }
-            false => 0,
+        let properties = if self.version.is_v5() {
+            let len = self.properties_len(own);
+            writer::varint_len(len) + len
+        } else {
+            0
         };
         2 + self.topic_of(header).len() + id + properties + self.payload.len()
     }
 
     /// Appends the whole PUBLISH for one receiver; `own` are the properties that only it gets.
-    pub fn write(&self, into: &mut BytesMut, header: &PublishHeader, own: &[Property]) {
+    pub fn write(&self, into: &mut BytesMut, header: PublishHeader, own: &[Property]) {
         let rest = self.remaining_length(header, own);
         into.reserve(5 + rest);
         into.put_u8(writer::publish_first_byte(header.dup, header.qos, header.retain));
@@ -87,7 +86,7 @@ impl PublishBody {
         if self.version.is_v5() {
             writer::put_varint(into, self.properties_len(own));
             into.put_slice(&self.properties);
-            own.iter().for_each(|property| writer::put_property(into, property));
+            writer::put_list(into, own);
         }
         into.put_slice(&self.payload);
     }

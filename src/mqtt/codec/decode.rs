@@ -178,23 +178,19 @@ fn connect_fields(reader: &mut Reader, version: ProtocolVersion, bridge: bool) -
     };
     // MQTT 3.1 lets the Remaining Length overrule the flags: what is not there was not sent.
     let there = |reader: &Reader| version != ProtocolVersion::V31 || reader.left() > 0;
-    let username = match flags.has(ConnectFlags::USER) && there(reader) {
-        true => Some(reader.string("user name")?),
-        false => None,
-    };
-    let password = match flags.has(ConnectFlags::PASSWORD) && there(reader) {
-        true => Some(reader.binary("password")?),
-        false => None,
+    let username =
+        if flags.has(ConnectFlags::USER) && there(reader) { Some(reader.string("user name")?) } else { None };
+    let password = if flags.has(ConnectFlags::PASSWORD) && there(reader) {
+        Some(reader.binary("password")?)
+    } else {
+        None
     };
     let clean_start = flags.has(ConnectFlags::CLEAN);
     Ok(Connect { version, bridge, clean_start, keep_alive, client_id, will, username, password, properties })
 }
 
 fn will(reader: &mut Reader, version: ProtocolVersion, flags: ConnectFlags, qos: QoS) -> Result<Will, Fault> {
-    let properties = match version.is_v5() {
-        true => properties::read(reader, Place::Will)?,
-        false => Properties::new(),
-    };
+    let properties = if version.is_v5() { properties::read(reader, Place::Will)? } else { Properties::new() };
     let topic = reader.topic_name("will topic")?;
     let payload = reader.binary("will payload")?;
     Ok(Will { topic, payload, qos, retain: flags.has(ConnectFlags::WILL_RETAIN), properties })
@@ -255,12 +251,11 @@ fn publish(reader: &mut Reader, flags: u8, version: ProtocolVersion) -> Result<P
     let qos = QoS::from_u8(flags >> 1 & 3).unwrap_or_default();
     // [MQTT-3.3.2-1], [MQTT-3.3.2-2]
     let empty = version.is_v5() && reader.starts_with(&[0, 0]);
-    let topic = match empty {
-        true => {
-            reader.u16("topic name")?;
-            TopicName::aliased()
-        }
-        false => reader.topic_name("topic name")?,
+    let topic = if empty {
+        reader.u16("topic name")?;
+        TopicName::aliased()
+    } else {
+        reader.topic_name("topic name")?
     };
     // [MQTT-2.3.1-5] 5: [MQTT-2.2.1-2]
     let id = match qos {
@@ -343,9 +338,10 @@ fn sub_ack(reader: &mut Reader, version: ProtocolVersion) -> Result<SubAck, Faul
     while reader.left() > 0 {
         let code = ReasonCode(reader.u8("return code")?);
         // [MQTT-3.9.3-2]
-        let known = match version.is_v5() {
-            true => code.allowed_in(PacketType::SubAck),
-            false => code.0 <= 2 || code == ReasonCode::UNSPECIFIED_ERROR,
+        let known = if version.is_v5() {
+            code.allowed_in(PacketType::SubAck)
+        } else {
+            code.0 <= 2 || code == ReasonCode::UNSPECIFIED_ERROR
         };
         if !known {
             return Err(bad_reason(code, Rule("MQTT-3.9.3-2", "MQTT-3.9.3-2")));

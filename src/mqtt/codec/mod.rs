@@ -215,9 +215,9 @@ mod tests {
                 });
                 let (mut one, mut many) = (BytesMut::new(), BytesMut::new());
                 encode(&whole, version, &mut one);
-                body.write(&mut many, &header, &own);
+                body.write(&mut many, header, &own);
                 assert_eq!(one, many, "{version}");
-                assert_eq!(one.len(), body.len(&header, &own));
+                assert_eq!(one.len(), body.len(header, &own));
             }
         }
     }

@@ -97,9 +97,9 @@ fn check_value(property: &Property, place: Place) -> Result<(), Fault> {
         | Property::WildcardSubscriptionAvailable(value)
         | Property::SubscriptionIdentifierAvailable(value)
         | Property::SharedSubscriptionAvailable(value) => *value > 1,
-        Property::ReceiveMaximum(value) => *value == 0,
-        Property::MaximumPacketSize(value) => *value == 0,
-        Property::SubscriptionIdentifier(value) => *value == 0,
+        Property::ReceiveMaximum(0)
+        | Property::MaximumPacketSize(0)
+        | Property::SubscriptionIdentifier(0) => true,
         // [MQTT-3.3.2-8]
         Property::TopicAlias(0) => {
             return Err(Fault::new(Kind::BadTopicAlias, rule, "topic alias 0"));

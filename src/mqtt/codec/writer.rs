@@ -93,6 +93,13 @@ pub(in crate::mqtt) fn put_property(into: &mut BytesMut, property: &Property) {
     }
 }
 
+/// Writes `properties` without their property length.
+pub(super) fn put_list<'a>(into: &mut BytesMut, properties: impl IntoIterator<Item = &'a Property>) {
+    for property in properties {
+        put_property(into, property);
+    }
+}
+
 /// Bytes of `properties` with their property length; none before 5.0.
 fn properties_len(properties: &Properties, version: ProtocolVersion) -> usize {
     if !version.is_v5() {
@@ -111,7 +118,7 @@ pub(in crate::mqtt) fn put_properties(
     // [MQTT-2.2.2-1] of 5.0
     if version.is_v5() {
         put_varint(into, list_len(properties));
-        properties.iter().for_each(|property| put_property(into, property));
+        put_list(into, properties);
     }
 }
 
@@ -321,20 +328,28 @@ fn put_subscribe(into: &mut BytesMut, packet: &Subscribe, version: ProtocolVersi
 fn put_sub_ack(into: &mut BytesMut, ack: &SubAck, version: ProtocolVersion) {
     into.put_u16(ack.id.get());
     put_properties(into, &ack.properties, version);
-    ack.codes.iter().for_each(|code| into.put_u8(code.0));
+    put_codes(into, &ack.codes);
+}
+
+fn put_codes(into: &mut BytesMut, codes: &[ReasonCode]) {
+    for code in codes {
+        into.put_u8(code.0);
+    }
 }
 
 fn put_unsubscribe(into: &mut BytesMut, packet: &Unsubscribe, version: ProtocolVersion) {
     into.put_u16(packet.id.get());
     put_properties(into, &packet.properties, version);
-    packet.filters.iter().for_each(|filter| put_field(into, filter.as_str().as_bytes()));
+    for filter in &packet.filters {
+        put_field(into, filter.as_str().as_bytes());
+    }
 }
 
 fn put_unsub_ack(into: &mut BytesMut, ack: &UnsubAck, version: ProtocolVersion) {
     into.put_u16(ack.id.get());
     put_properties(into, &ack.properties, version);
     if version.is_v5() {
-        ack.codes.iter().for_each(|code| into.put_u8(code.0));
+        put_codes(into, &ack.codes);
     }
 }
 

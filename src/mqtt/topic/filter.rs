@@ -86,15 +86,15 @@ fn check_levels(text: &str) -> Result<(), TopicError> {
         if level.contains('\0') {
             return Err(TopicError::Nul);
         }
-        if let Some(hash) = level.find('#') {
-            if level.len() != 1 || at + 1 != text.len() {
-                return Err(TopicError::MisplacedHash(at + hash));
-            }
+        if let Some(hash) = level.find('#')
+            && (level.len() != 1 || at + 1 != text.len())
+        {
+            return Err(TopicError::MisplacedHash(at + hash));
         }
-        if let Some(plus) = level.find('+') {
-            if level.len() != 1 {
-                return Err(TopicError::MisplacedPlus(at + plus));
-            }
+        if let Some(plus) = level.find('+')
+            && level.len() != 1
+        {
+            return Err(TopicError::MisplacedPlus(at + plus));
         }
         at += level.len() + 1;
     }

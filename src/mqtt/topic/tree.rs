@@ -266,12 +266,11 @@ impl<V> TopicTree<V> {
     ) -> ControlFlow<()> {
         let path = filter.path();
         let mut walk = vec![];
-        match after {
-            Some(after) => self.resume(&mut walk, path, after),
-            None => {
-                let root = self.node(ROOT);
-                self.enter(&mut walk, root, Some(path), None, true);
-            }
+        if let Some(after) = after {
+            self.resume(&mut walk, path, after);
+        } else {
+            let root = self.node(ROOT);
+            enter(&mut walk, root, Some(path), None, true);
         }
         while let Some(step) = walk.last_mut() {
             let Some((level, id)) = step.children.next() else {
@@ -284,37 +283,14 @@ impl<V> TopicTree<V> {
             }
             let rest = step.rest;
             let node = self.node(id);
-            if wants_value(rest) {
-                if let Some(value) = &node.value {
-                    visit(value)?;
-                }
+            if wants_value(rest)
+                && let Some(value) = &node.value
+            {
+                visit(value)?;
             }
-            self.enter(&mut walk, node, rest, None, false);
+            enter(&mut walk, node, rest, None, false);
         }
         ControlFlow::Continue(())
-    }
-
-    /// Puts the children of `node` that `rest` of a filter can match on the walk.
-    fn enter<'a, 'f>(
-        &'a self,
-        walk: &mut Vec<Step<'a, 'f>>,
-        node: &'a Node<V>,
-        rest: Option<&'f str>,
-        after: Option<&str>,
-        is_root: bool,
-    ) {
-        let Some(rest) = rest else { return };
-        let (wanted, behind) = match rest.split_once('/') {
-            Some((wanted, behind)) => (wanted, Some(behind)),
-            None => (rest, None),
-        };
-        let children = match wanted {
-            "#" | "+" => node.children.after(after),
-            wanted if after.is_some_and(|after| wanted <= after) => ChildIter::One(None),
-            wanted => ChildIter::One(node.children.get(wanted).map(|id| ("", id))),
-        };
-        let behind = if wanted == "#" { Some("#") } else { behind };
-        walk.push(Step { children, rest: behind, hides_dollar: is_root && matches!(wanted, "#" | "+") });
     }
 
     /// The walk as it stood after the value at `after` had been visited.
@@ -322,7 +298,7 @@ impl<V> TopicTree<V> {
         let mut node = self.node(ROOT);
         let mut rest = Some(path);
         for (depth, level) in after.split('/').enumerate() {
-            self.enter(walk, node, rest, Some(level), depth == 0);
+            enter(walk, node, rest, Some(level), depth == 0);
             let Some(step) = walk.last().filter(|_| rest.is_some()) else { return };
             rest = step.rest;
             match node.children.get(level) {
@@ -330,7 +306,7 @@ impl<V> TopicTree<V> {
                 None => return,
             }
         }
-        self.enter(walk, node, rest, None, false);
+        enter(walk, node, rest, None, false);
     }
 
     /// How many values.
@@ -350,6 +326,28 @@ struct Step<'a, 'f> {
     children: ChildIter<'a>,
     rest: Option<&'f str>,
     hides_dollar: bool,
+}
+
+/// Puts the children of `node` that `rest` of a filter can match on the walk.
+fn enter<'a, 'f, V>(
+    walk: &mut Vec<Step<'a, 'f>>,
+    node: &'a Node<V>,
+    rest: Option<&'f str>,
+    after: Option<&str>,
+    is_root: bool,
+) {
+    let Some(rest) = rest else { return };
+    let (wanted, behind) = match rest.split_once('/') {
+        Some((wanted, behind)) => (wanted, Some(behind)),
+        None => (rest, None),
+    };
+    let children = match wanted {
+        "#" | "+" => node.children.after(after),
+        wanted if after.is_some_and(|after| wanted <= after) => ChildIter::One(None),
+        wanted => ChildIter::One(node.children.get(wanted).map(|id| ("", id))),
+    };
+    let behind = if wanted == "#" { Some("#") } else { behind };
+    walk.push(Step { children, rest: behind, hides_dollar: is_root && matches!(wanted, "#" | "+") });
 }
 
 /// Whether a filter of which `rest` is left matches a topic that ends here.
