@@ -1,3 +1,4 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod readme;
 mod tidy;
