@@ -14,4 +14,5 @@ pub mod record;
 pub mod scenario;
 pub mod check;
 pub mod runner;
+pub mod report;
 pub mod cli;

@@ -96,6 +96,22 @@ impl Inputs {
         read
     }
 
+    /// The arguments besides paths that a repeating command must have.
+    pub fn again(&self) -> Vec<String> {
+        let set = self.set.iter().flat_map(|(name, value)| ["--set".to_owned(), format!("{name}={value}")]);
+        let files = [
+            ("--with", &self.with),
+            ("--acl", &self.acl),
+            ("--password-file", &self.password_file),
+            ("--config", &self.config),
+        ];
+        let files = files
+            .into_iter()
+            .filter_map(|(option, path)| Some([option.to_owned(), shown(path.as_deref()?)]))
+            .flatten();
+        set.chain(files).collect()
+    }
+
     fn options(&self, read: &mut Read) -> LoadOptions {
         let mut text = |path: &Option<PathBuf>| {
             let path = path.as_deref()?;

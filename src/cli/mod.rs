@@ -6,8 +6,12 @@
 
 mod check;
 mod exit;
+mod fill;
+mod interrupt;
 mod list;
 mod load;
+mod outputs;
+mod run;
 mod select;
 
 use std::io;
@@ -39,6 +43,7 @@ Examples:
 /// One variant a command.
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
     Check(check::Args),
     List(list::Args),
 }
@@ -64,6 +69,7 @@ pub fn main() -> ExitCode {
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
     let done: anyhow::Result<Exit> = match cli.command {
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
     };
@@ -83,4 +89,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Says what is wrong with the command line beyond what clap finds.
+fn usage(message: impl std::fmt::Display) -> Exit {
+    anstream::eprintln!("error: {message}\n\nFor more information, try '--help'.");
+    Exit::Usage
 }

@@ -1,0 +1,315 @@
+//! `mqttlab run`: reads scenarios, runs them against a target, hands the events to the reports.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use super::check::print_diagnostics;
+use super::fill;
+use super::interrupt;
+use super::load::Inputs;
+use super::outputs::{Outputs, ReportArg, parse_report};
+use super::select::Selection;
+use super::{Exit, usage};
+use crate::report::failure::quote;
+use crate::runner::{self, RunOptions, TargetChoice};
+use crate::scenario::EngineKind;
+use crate::text::{did_you_mean, parse_duration};
+
+/// Runs scenarios and lab sheets against a broker
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    inputs: Inputs,
+
+    #[command(flatten)]
+    selection: Selection,
+
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    output: Output,
+
+    /// Cases at the same time [default: 4, or as many as there are processors]
+    #[arg(long, short, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// Drives everything random; printed at the start of every run
+    #[arg(long, value_name = "NUMBER")]
+    seed: Option<u64>,
+
+    /// A SHOULD of the standard that is not met fails
+    #[arg(long)]
+    strict: bool,
+
+    /// A case may take this long beyond its own waits, then it is errored
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "60s")]
+    timeout: Duration,
+
+    /// No case starts after this time; the run is then incomplete (exit code 6)
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    budget: Option<Duration>,
+
+    /// Exit code 0 although tests failed, for graders that read a report
+    #[arg(long)]
+    exit_zero: bool,
+}
+
+/// What is tested.
+#[derive(Debug, clap::Args)]
+struct Target {
+    /// bundled, mosquitto or another program with its command line, its path, or mqtt://host:port
+    #[arg(long, value_name = "BROKER", default_value = "bundled", value_parser = broker, help_heading = "Broker")]
+    broker: TargetChoice,
+
+    /// What an external broker can do and which accounts it has
+    #[arg(long, value_name = "FILE", help_heading = "Broker")]
+    profile: Option<PathBuf>,
+
+    /// Paused clock and pipes in memory: waits cost no time (bundled broker only)
+    #[arg(long, help_heading = "Broker")]
+    virtual_time: bool,
+
+    /// Plays the clients through this implementation
+    #[arg(long, value_name = "NAME", help_heading = "Broker")]
+    engine: Option<Engine>,
+
+    /// Keeps the generated broker files in this folder
+    #[arg(long, value_name = "FOLDER", help_heading = "Broker")]
+    keep_files: Option<PathBuf>,
+}
+
+/// What is told.
+#[derive(Debug, clap::Args)]
+struct Output {
+    /// Writes a report (console, junit, json); `-` is stdout; may be repeated
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = parse_report, help_heading = "Reports")]
+    report: Vec<ReportArg>,
+
+    /// Writes y or n into the PASSED column of the tables, in the sheets themselves
+    #[arg(long, help_heading = "Reports")]
+    fill: bool,
+
+    /// Prints every packet as it is seen, one case after the other
+    #[arg(long, help_heading = "Reports")]
+    trace: bool,
+
+    /// Prints a line for every case, with the mechanism of each denial
+    #[arg(long, short, help_heading = "Reports")]
+    verbose: bool,
+}
+
+/// `--engine`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engine {
+    /// Our own wire client
+    Wire,
+    /// rumqttc, where a scenario has no packet blocks
+    Rumqttc,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  mqttlab run                                        scenarios/labs on the bundled broker
+  mqttlab run scenarios/labs --broker mosquitto      the same on the mosquitto of PATH
+  mqttlab run lab3.yaml --only acl.2 --trace         one row of a table, packet by packet
+  mqttlab run lab3.yaml --acl student/acl --fill     a student's ACL, y/n written into the sheet
+  mqttlab run scenarios --virtual-time               minutes of keep-alive in no time
+  mqttlab run scenarios --report junit=junit.xml     for CI
+  mqttlab run scenarios --broker mqtt://u:p@host     a broker that is already running
+
+Exit codes: 0 all passed, 1 a test failed, 2 bad command line, 3 a file is invalid, 4 no test
+selected, 5 no broker, 6 incomplete, 130 interrupted.";
+
+/// Runs; the exit code says how it went.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let read = args.inputs.read();
+    print_diagnostics(&read)?;
+    if read.has_errors() {
+        return Ok(Exit::Invalid);
+    }
+    let selected = args.selection.select(read.into_cases());
+    if selected.cases.is_empty() {
+        anstream::eprintln!("error: {}", selected.nothing());
+        return Ok(Exit::NothingSelected);
+    }
+    for word in &selected.unmatched {
+        anstream::eprintln!("warning: {word}");
+    }
+    let mut options = match args.options() {
+        Ok(options) => options,
+        Err(message) => return Ok(usage(message)),
+    };
+    options.rows = selected.rows;
+    let interrupt = interrupt::watch()?;
+    options.interrupt = Some(interrupt.clone());
+
+    let mut outputs = match args.outputs() {
+        Ok(outputs) => outputs?,
+        Err(message) => return Ok(usage(message)),
+    };
+    let ran = runner::run(&selected.cases, &options, &mut |event| outputs.event(&event));
+    let interrupted = *interrupt.borrow();
+    let complete = match ran {
+        Ok(complete) => complete,
+        Err(error) => {
+            outputs.abandon()?;
+            anstream::eprintln!("error: {error}");
+            return Ok(Exit::Environment);
+        }
+    };
+    let (tally, marks) = outputs.finish()?;
+    if args.output.fill {
+        fill::fill(&selected.cases, &marks).context("the PASSED column could not be filled")?;
+    }
+    Ok(match () {
+        () if interrupted => {
+            anstream::eprintln!("interrupted: the reports hold what had run until then");
+            Exit::Interrupted
+        }
+        () if !complete || !tally.is_complete() => Exit::Incomplete,
+        () if tally.is_bad() && !args.exit_zero => Exit::Failed,
+        () => Exit::Success,
+    })
+}
+
+impl Args {
+    fn options(&self) -> Result<RunOptions, String> {
+        let mut target = self.target.broker.clone();
+        match (&mut target, &self.target.profile) {
+            (TargetChoice::External { profile, .. }, given) => profile.clone_from(given),
+            (_, Some(_)) => return Err("--profile describes an external broker (--broker mqtt://…)".into()),
+            (_, None) => {}
+        }
+        if self.target.virtual_time && target != TargetChoice::Bundled {
+            return Err(
+                "--virtual-time needs the bundled broker: no other can be told what time it is".into()
+            );
+        }
+        let jobs = match self.jobs {
+            Some(jobs) => jobs.get(),
+            None if self.output.trace => 1,
+            None => available_parallelism().map_or(1, NonZeroUsize::get).max(4),
+        };
+        Ok(RunOptions {
+            target,
+            virtual_time: self.target.virtual_time,
+            engine: self.target.engine.map(|engine| match engine {
+                Engine::Wire => EngineKind::Wire,
+                Engine::Rumqttc => EngineKind::Rumqttc,
+            }),
+            jobs,
+            seed: match self.seed {
+                Some(seed) => seed,
+                None => u64::from(getrandom::u32().unwrap_or(1)),
+            },
+            strict: self.strict,
+            budget: self.budget,
+            keep_files: self.target.keep_files.clone(),
+            timeout: Some(self.timeout),
+            ..RunOptions::default()
+        })
+    }
+
+    fn outputs(&self) -> Result<anyhow::Result<Outputs>, String> {
+        if self.output.report.iter().filter(|report| report.is_stdout()).count() > 1 {
+            return Err("only one report can go to stdout".into());
+        }
+        Ok(Outputs::open(&self.output.report, self.output.verbose, self.output.trace, self.again()))
+    }
+
+    /// The arguments that a failure's repeating command must have.
+    fn again(&self) -> String {
+        let mut words = self.inputs.again();
+        match &self.target.broker {
+            TargetChoice::Bundled => {}
+            TargetChoice::Process(program) => {
+                words.extend(["--broker".into(), program.display().to_string()]);
+            }
+            TargetChoice::External { url, .. } => words.extend(["--broker".into(), without_password(url)]),
+        }
+        if let Some(profile) = &self.target.profile {
+            words.extend(["--profile".into(), profile.display().to_string()]);
+        }
+        if self.target.virtual_time {
+            words.push("--virtual-time".into());
+        }
+        match self.target.engine {
+            Some(Engine::Rumqttc) => words.extend(["--engine".into(), "rumqttc".into()]),
+            Some(Engine::Wire) => words.extend(["--engine".into(), "wire".into()]),
+            None => {}
+        }
+        if self.strict {
+            words.push("--strict".into());
+        }
+        if let Some(seed) = self.seed {
+            words.extend(["--seed".into(), seed.to_string()]);
+        }
+        words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// An address as it may stand in a report.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@') {
+        Some((account, host)) => {
+            let user = account.split(':').next().unwrap_or_default();
+            let password = if account.contains(':') { ":PASSWORD" } else { "" };
+            format!("{scheme}://{user}{password}@{host}")
+        }
+        None => url.to_owned(),
+    }
+}
+
+fn broker(text: &str) -> Result<TargetChoice, String> {
+    const SCHEMES: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
+    if text == "bundled" {
+        return Ok(TargetChoice::Bundled);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return if text.is_empty() {
+            Err("name a broker".into())
+        } else {
+            Ok(TargetChoice::Process(PathBuf::from(text)))
+        };
+    };
+    if !SCHEMES.contains(&scheme) {
+        let meant = did_you_mean(scheme, SCHEMES).unwrap_or("mqtt");
+        return Err(format!("an address starts with mqtt, mqtts, ws or wss; did you mean {meant}://{rest}?"));
+    }
+    if rest.is_empty() {
+        return Err(format!("{scheme}:// needs a host"));
+    }
+    Ok(TargetChoice::External { url: text.to_owned(), profile: None })
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a time as 250ms, 1.5s, 2m or 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brokers_are_told_apart() {
+        assert_eq!(broker("bundled"), Ok(TargetChoice::Bundled));
+        assert_eq!(broker("mosquitto"), Ok(TargetChoice::Process("mosquitto".into())));
+        assert!(matches!(broker("mqtts://h:8883"), Ok(TargetChoice::External { .. })));
+        assert!(broker("mqqt://h").expect_err("misspelt").contains("mqtt://h"));
+        assert!(broker("mqtt://").is_err());
+    }
+
+    #[test]
+    fn no_password_in_a_repeating_command() {
+        assert_eq!(without_password("mqtt://bob:s3cret@h:1883"), "mqtt://bob:PASSWORD@h:1883");
+        assert_eq!(without_password("mqtt://h:1883"), "mqtt://h:1883");
+    }
+}

@@ -1,0 +1,293 @@
+//! What a person sees: failures as they happen, then what was skipped and why, then one line that
+//! says how it went. Never says passed of a run in which something could not be told.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+use anstyle::{AnsiColor, Style};
+
+use super::failure::{self, Context};
+use super::paint::{BOLD, DIM, Paint, label};
+use super::progress::Progress;
+use super::{Output, Report, Tally};
+use crate::record::{CaseId, Event, EventKind, Outcome, Verdict, WireEvent};
+use crate::text::{escape, plural, print_duration};
+
+/// Failures shown with everything; of those that follow only the first line is printed.
+const BLOCKS_SHOWN: usize = 50;
+/// Cases named when several are told in one line.
+const NAMES_SHOWN: usize = 4;
+/// Columns of a mechanism in front of a row.
+const MECHANISM_WIDTH: usize = 20;
+
+/// How much is said.
+#[derive(Debug, Clone, Default)]
+pub struct ConsoleOptions {
+    /// ANSI sequences.
+    pub colour: bool,
+    /// A line for each case that passed, all failures in full.
+    pub verbose: bool,
+    /// Every packet as it is seen.
+    pub trace: bool,
+    /// A progress bar on stderr.
+    pub progress: bool,
+    /// Arguments that the repeating command needs besides file and `--only`.
+    pub again: String,
+}
+
+/// The console report.
+pub struct Console {
+    out: Output,
+    options: ConsoleOptions,
+    paint: Paint,
+    context: Context,
+    progress: Progress,
+    tally: Tally,
+    files: BTreeMap<String, BTreeMap<Verdict, usize>>,
+    skipped: BTreeMap<String, Vec<CaseId>>,
+    known: BTreeMap<String, Vec<CaseId>>,
+    blocks: usize,
+    shortened: usize,
+    last_error: Option<(CaseId, String)>,
+}
+
+impl Console {
+    /// A console in the making.
+    pub fn new(out: Output, options: ConsoleOptions) -> Self {
+        Self {
+            out,
+            paint: Paint { colour: options.colour },
+            context: Context { target: String::new(), again: options.again.clone() },
+            progress: Progress::new(options.progress),
+            options,
+            tally: Tally::default(),
+            files: BTreeMap::new(),
+            skipped: BTreeMap::new(),
+            known: BTreeMap::new(),
+            blocks: 0,
+            shortened: 0,
+            last_error: None,
+        }
+    }
+
+    fn print(&mut self, text: &str) -> io::Result<()> {
+        let out = &mut self.out;
+        self.progress.suspend(|| out.write_all(text.as_bytes()))
+    }
+
+    fn started(&mut self, kind: &EventKind) -> io::Result<()> {
+        let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time } = kind else {
+            return Ok(());
+        };
+        self.context.target.clone_from(target);
+        let time = if *virtual_time { ", virtual time" } else { "" };
+        let line = format!(
+            "mqttlab {} on {}: {}{time}, seed {seed}\n",
+            escape(mqttlab),
+            self.paint.with(BOLD, escape(target)),
+            plural(*cases, "case"),
+        );
+        self.print(&line)
+    }
+
+    fn wire(&mut self, at: f64, case: &CaseId, wire: &WireEvent) -> io::Result<()> {
+        if !self.options.trace {
+            return Ok(());
+        }
+        let line = format!("{} {}\n", self.moment(at, case), escape(&wire.print()));
+        self.print(&line)
+    }
+
+    fn broker_line(&mut self, at: f64, case: &CaseId, line: &str) -> io::Result<()> {
+        if !self.options.trace {
+            return Ok(());
+        }
+        let line = format!("{} broker | {}\n", self.moment(at, case), escape(line));
+        self.print(&line)
+    }
+
+    /// `  0.001204 acl · v5 |`
+    fn moment(&self, at: f64, case: &CaseId) -> String {
+        self.paint.with(DIM, format_args!("{at:>10.6} {} |", escape(&case.to_string())))
+    }
+
+    fn note(&mut self, text: &str) -> io::Result<()> {
+        let line = format!("{}  {}\n", self.paint.with(BOLD, "note"), escape(text));
+        self.print(&line)
+    }
+
+    fn finished(&mut self, outcome: &Outcome) -> io::Result<()> {
+        let id = &outcome.case.id;
+        *self.files.entry(id.file.clone()).or_default().entry(outcome.verdict).or_default() += 1;
+        match outcome.verdict {
+            Verdict::Passed => {
+                if self.options.verbose || !outcome.notes.is_empty() {
+                    let line = self.one_line(outcome);
+                    self.print(&line)?;
+                }
+            }
+            Verdict::Failed | Verdict::Errored => {
+                let text = self.bad(outcome);
+                self.print(&text)?;
+            }
+            Verdict::Skipped | Verdict::Known => {
+                let reason = outcome.why.as_ref().map(|why| why.actual.clone()).unwrap_or_default();
+                let group =
+                    if outcome.verdict == Verdict::Known { &mut self.known } else { &mut self.skipped };
+                group.entry(reason).or_default().push(id.clone());
+                if self.options.verbose {
+                    let line = self.one_line(outcome);
+                    self.print(&line)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// `PASS [0.004s] lab3 · acl · row 2  silent   bob publishes …`, and its notes below.
+    fn one_line(&self, outcome: &Outcome) -> String {
+        let (word, style) = label(outcome.verdict);
+        let mut line = format!(
+            "{} [{:.3}s] {}  ",
+            self.paint.with(style, word),
+            outcome.seconds,
+            self.paint.with(BOLD, escape(&outcome.case.id.to_string())),
+        );
+        if outcome.case.id.row.is_some() {
+            let mechanism = escape(outcome.mechanism.as_deref().unwrap_or("-"));
+            line += &format!("{mechanism:<MECHANISM_WIDTH$}  ");
+        }
+        line += &escape(&outcome.case.title);
+        line.push('\n');
+        for note in &outcome.notes {
+            line += &format!("  {}  {}\n", self.paint.with(DIM, "note    "), escape(note));
+        }
+        line
+    }
+
+    /// The whole block; or its first line if there were many, or if the reason is that of the row before.
+    fn bad(&mut self, outcome: &Outcome) -> String {
+        let mut table = outcome.case.id.clone();
+        table.row = None;
+        let reason = outcome.why.as_ref().map(|why| why.actual.clone()).unwrap_or_default();
+        let this = (outcome.verdict == Verdict::Errored).then_some((table, reason));
+        let again = this.is_some() && this == self.last_error;
+        self.last_error = this;
+        if !self.options.verbose && (again || self.blocks >= BLOCKS_SHOWN) {
+            self.shortened += 1;
+            return failure::headline(outcome, &self.context, self.paint) + "\n";
+        }
+        self.blocks += 1;
+        failure::block(outcome, &self.context, self.options.colour)
+    }
+
+    fn summary(&self) -> String {
+        let mut out = String::new();
+        if self.shortened > 0 {
+            out += &format!(
+                "{} shown by the first line only; --verbose shows all packets and hints\n",
+                plural(self.shortened, "case"),
+            );
+        }
+        if self.files.len() > 1 || self.options.verbose {
+            out += &self.per_file();
+        }
+        out += &self.grouped(Verdict::Skipped, &self.skipped);
+        out += &self.grouped(Verdict::Known, &self.known);
+        if let Some((earned, all, untold)) = self.tally.points() {
+            out += &format!("points {earned} of {all}");
+            if untold > 0.0 {
+                out += &format!(" ({untold} could not be told)");
+            }
+            out.push('\n');
+        }
+        out + &self.last_line()
+    }
+
+    fn per_file(&self) -> String {
+        let width = self.files.keys().map(|file| escape(file).chars().count()).max().unwrap_or(0);
+        self.files
+            .iter()
+            .map(|(file, counts)| {
+                let file = format!("{:<width$}", escape(file));
+                format!("  {file}  {}\n", self.counts(|verdict| counts.get(&verdict).copied().unwrap_or(0)))
+            })
+            .collect()
+    }
+
+    fn grouped(&self, verdict: Verdict, groups: &BTreeMap<String, Vec<CaseId>>) -> String {
+        let (word, style) = label(verdict);
+        let mut out = String::new();
+        for (reason, cases) in groups {
+            let names: Vec<String> =
+                cases.iter().take(NAMES_SHOWN).map(|case| escape(&case.to_string())).collect();
+            let more = cases.len().saturating_sub(NAMES_SHOWN);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            out += &format!(
+                "{} {}: {}\n      {}{more}\n",
+                self.paint.with(style, word),
+                plural(cases.len(), "case"),
+                escape(reason),
+                self.paint.with(DIM, names.join(", ")),
+            );
+        }
+        out
+    }
+
+    /// `61 passed, 1 known in 0.42 s`, `FAILED: 1 failed, 61 passed in 0.42 s`, …
+    fn last_line(&self) -> String {
+        let tally = &self.tally;
+        let missing = tally.cases.saturating_sub(tally.ended());
+        let (word, colour) = if !tally.is_complete() || missing > 0 {
+            ("INCOMPLETE: ", AnsiColor::Magenta)
+        } else if tally.count(Verdict::Failed) > 0 {
+            ("FAILED: ", AnsiColor::Red)
+        } else if tally.count(Verdict::Errored) > 0 {
+            ("ERRORED: ", AnsiColor::Magenta)
+        } else if tally.count(Verdict::Passed) == 0 && tally.count(Verdict::Known) == 0 {
+            ("NOTHING TESTED: ", AnsiColor::Yellow)
+        } else {
+            ("", AnsiColor::Green)
+        };
+        let mut counts = self.counts(|verdict| tally.count(verdict));
+        if missing > 0 {
+            counts += &format!(", {missing} not run");
+        }
+        let seconds = std::time::Duration::try_from_secs_f64(tally.seconds).unwrap_or_default();
+        let text = format!("{word}{counts} in {}", print_duration(seconds));
+        self.paint.with(Style::new().bold().fg_color(Some(colour.into())), text) + "\n"
+    }
+
+    /// What is bad first; what there is none of is left out, but something is always said.
+    fn counts(&self, count: impl Fn(Verdict) -> usize) -> String {
+        let order = [Verdict::Failed, Verdict::Errored, Verdict::Passed, Verdict::Skipped, Verdict::Known];
+        let parts: Vec<String> = order
+            .into_iter()
+            .filter(|verdict| count(*verdict) > 0)
+            .map(|verdict| format!("{} {verdict}", count(verdict)))
+            .collect();
+        if parts.is_empty() { "no case ended".to_owned() } else { parts.join(", ") }
+    }
+}
+
+impl Report for Console {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.tally.event(event);
+        self.progress.event(event);
+        match &event.kind {
+            started @ EventKind::RunStarted { .. } => self.started(started),
+            EventKind::Wire { case, wire } => self.wire(event.at, case, wire),
+            EventKind::BrokerLog { case, line } => self.broker_line(event.at, case, line),
+            EventKind::Note { text } => self.note(text),
+            EventKind::CaseFinished { outcome } => self.finished(outcome),
+            EventKind::CaseStarted { .. } | EventKind::RunFinished { .. } => Ok(()),
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.progress.clear();
+        let summary = self.summary();
+        self.out.write_all(summary.as_bytes())?;
+        self.out.flush()
+    }
+}
