@@ -34,6 +34,27 @@ impl LogTypes {
     /// What mosquitto logs unless told otherwise: error, warning, notice, information.
     pub const DEFAULT: Self = Self(0b1111);
 
+    /// The words of `log_type`.
+    pub const NAMES: &'static [(&'static str, Self)] = &[
+        ("none", Self::NONE),
+        ("error", Self::ERROR),
+        ("warning", Self::WARNING),
+        ("notice", Self::NOTICE),
+        ("information", Self::INFORMATION),
+        ("debug", Self::DEBUG),
+        ("subscribe", Self::SUBSCRIBE),
+        ("unsubscribe", Self::UNSUBSCRIBE),
+        ("internal", Self::INTERNAL),
+        ("websockets", Self::WEBSOCKETS),
+        ("denied", Self::DENIED),
+        ("all", Self::ALL),
+    ];
+
+    /// The type or types of a word of `log_type`.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(name, _)| *name == word).map(|(_, kind)| *kind)
+    }
+
     /// Both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

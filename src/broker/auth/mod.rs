@@ -3,6 +3,8 @@
 //! Pure data and decisions; each decision about a topic can name the line that made it. Reads no
 //! file and knows no session: the server hands in texts, the engine asks.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod acl;
 mod explain;
 mod password;

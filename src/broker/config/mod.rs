@@ -2,11 +2,18 @@
 //!
 //! Pure: files are read through [`ConfigFiles`], so that a test or a runner can hand in texts.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod draft;
+pub mod options;
+mod parse;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::log::LogTypes;
+use crate::diagnostic::{Diagnostic, has_errors};
 
 /// Where configuration texts come from.
 pub trait ConfigFiles {
@@ -26,12 +33,35 @@ pub enum Compat {
     V21,
 }
 
+impl Compat {
+    /// Reads `2.0` and `2.1`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "2.0" => Some(Self::V20),
+            "2.1" => Some(Self::V21),
+            _ => None,
+        }
+    }
+}
+
+/// What the command line says about the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Overrides {
+    /// `-p`: ports of the default listener; not looked at if the file has a listener.
+    pub ports: Vec<u16>,
+    /// `-v`: log everything, whatever `log_type` says.
+    pub verbose: bool,
+    /// `--compat`; stronger than the option `compat`.
+    pub compat: Option<Compat>,
+}
+
 /// A complete, checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// At least one; the default listener of mosquitto if none was configured.
     pub listeners: Vec<ListenerConfig>,
-    /// Index 0 holds the global options; with `per_listener_settings true` one entry a listener.
+    /// Index 0 holds the global options; a listener with settings of its own
+    /// (`per_listener_settings true`, `listener_allow_anonymous`) has a further entry.
     pub security: Vec<SecurityConfig>,
     /// What sessions may use.
     pub limits: SessionLimits,
@@ -98,7 +128,7 @@ pub struct SessionLimits {
 pub struct LogConfig {
     /// `log_type`
     pub types: LogTypes,
-    /// `log_dest`; stderr if none.
+    /// `log_dest`; stderr unless told otherwise. Empty: `log_dest none`.
     pub destinations: Vec<LogDestination>,
     /// `log_timestamp`
     pub timestamp: bool,
@@ -121,6 +151,23 @@ pub enum LogDestination {
     Topic,
 }
 
+impl Config {
+    /// Reads a configuration, mosquitto's default one without a file. All errors at once; with
+    /// warnings alone there is a configuration.
+    pub fn load(
+        files: &dyn ConfigFiles,
+        path: Option<&Path>,
+        overrides: &Overrides,
+    ) -> (Option<Self>, Vec<Diagnostic>) {
+        let draft = match path {
+            Some(path) => parse::read(files, path, overrides.compat),
+            None => draft::Draft::new(overrides.compat.unwrap_or_default()),
+        };
+        let (config, diagnostics) = draft.finish(overrides);
+        ((!has_errors(&diagnostics)).then_some(config), diagnostics)
+    }
+}
+
 impl Default for SessionLimits {
     fn default() -> Self {
         Self {
@@ -137,7 +184,7 @@ impl Default for LogConfig {
     fn default() -> Self {
         Self {
             types: LogTypes::DEFAULT,
-            destinations: Vec::new(),
+            destinations: vec![LogDestination::Stderr],
             timestamp: true,
             timestamp_format: None,
             connection_messages: true,

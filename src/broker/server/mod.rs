@@ -1,5 +1,7 @@
 //! The broker as a running thing: listeners, connection tasks, the hub with its one lock.
 
+pub mod files;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
