@@ -330,11 +330,18 @@ impl Client {
                 }
             };
             match progress {
-                Ok(Progress { read: Some(0), .. }) => self.end = Some(Event::Closed(Closed::Eof)),
+                Ok(Progress { read: Some(0), .. }) => self.hang_up(Closed::Eof),
                 Ok(_) => {}
-                Err(error) => self.end = Some(Event::Closed(error.into())),
+                Err(error) => self.hang_up(error.into()),
             }
         }
+    }
+
+    /// The broker ended the connection: this end of it is closed too, and at once, so that the
+    /// broker does not wait for it.
+    fn hang_up(&mut self, closed: Closed) {
+        self.framed.hang_up();
+        self.end = Some(Event::Closed(closed));
     }
 
     /// Lets the session see a packet and queues its answers.

@@ -151,6 +151,30 @@ impl Framed {
         }
     }
 
+    /// Queues what `write` appends, which must be whole packets. Not shown to the tap: for the
+    /// broker's side, which writes publications that are encoded already.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        if !self.broken {
+            write(&mut self.outbox);
+        }
+    }
+
+    /// The bytes that were read and not yet decoded.
+    pub fn undecoded(&self) -> &[u8] {
+        &self.inbox
+    }
+
+    /// Writes what can be written at once, without waiting.
+    pub async fn write_now(&mut self) {
+        if self.pending() > 0 {
+            poll_fn(|context| {
+                self.try_write(context);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
     /// Waits until bytes were written or (if `reading`) read, or the stream ended. Never returns
     /// if there is nothing to write and `reading` is false.
     ///
@@ -183,7 +207,22 @@ impl Framed {
         }
     }
 
-    /// Says goodbye on the transport's level: TLS close_notify, then the end of our stream.
+    /// Reads and forgets; 0 is the end of the stream.
+    pub async fn discard(&mut self) -> io::Result<usize> {
+        let progress = self.progress(true).await?;
+        self.inbox = BytesMut::new();
+        Ok(progress.read.unwrap_or(1))
+    }
+
+    /// Closes the transport at once; what was read stays.
+    pub fn hang_up(&mut self) {
+        self.transport = Box::new(tokio::io::empty());
+        self.outbox = BytesMut::new();
+        self.unflushed = false;
+        self.broken = true;
+    }
+
+    /// Says goodbye on the transport's level: TLS's closing alert, then the end of our stream.
     pub async fn shutdown(&mut self) -> io::Result<()> {
         self.transport.shutdown().await
     }
@@ -194,28 +233,34 @@ impl Framed {
     }
 
     fn poll_progress(&mut self, context: &mut Context<'_>, reading: bool) -> Poll<io::Result<Progress>> {
-        let mut written = 0;
-        let mut flushed = false;
-        if self.pending() > 0 {
-            match self.poll_write(context, &mut written) {
-                Poll::Ready(Err(error)) => {
-                    self.broken = true;
-                    self.unflushed = false;
-                    self.outbox = BytesMut::new();
-                    if !reading {
-                        return Poll::Ready(Err(error));
-                    }
-                }
-                Poll::Ready(Ok(())) => flushed = true,
-                Poll::Pending => {}
-            }
+        let (written, failed) = if self.pending() > 0 { self.try_write(context) } else { (None, None) };
+        if !reading && let Some(error) = failed {
+            return Poll::Ready(Err(error));
         }
         let read = if reading { self.poll_read(context) } else { Poll::Pending };
-        match read {
-            Poll::Ready(Ok(count)) => Poll::Ready(Ok(Progress { read: Some(count), written })),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending if written > 0 || flushed => Poll::Ready(Ok(Progress { read: None, written })),
-            Poll::Pending => Poll::Pending,
+        match (read, written) {
+            (Poll::Ready(Ok(count)), _) => {
+                Poll::Ready(Ok(Progress { read: Some(count), written: written.unwrap_or(0) }))
+            }
+            (Poll::Ready(Err(error)), _) => Poll::Ready(Err(error)),
+            (Poll::Pending, Some(written)) => Poll::Ready(Ok(Progress { read: None, written })),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    }
+
+    /// How many bytes were written, if there was progress; and an error, after which nothing is
+    /// written any more, while what the peer sent before can still be read.
+    fn try_write(&mut self, context: &mut Context<'_>) -> (Option<usize>, Option<io::Error>) {
+        let mut written = 0;
+        match self.poll_write(context, &mut written) {
+            Poll::Ready(Ok(())) => (Some(written), None),
+            Poll::Pending => ((written > 0).then_some(written), None),
+            Poll::Ready(Err(error)) => {
+                self.broken = true;
+                self.unflushed = false;
+                self.outbox = BytesMut::new();
+                (Some(written), Some(error))
+            }
         }
     }
 

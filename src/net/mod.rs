@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Empty};
 use tokio::net::TcpStream;
 
 pub use tls::TlsTransport;
@@ -27,6 +27,9 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
 }
 
 impl Io for DuplexStream {}
+
+/// What is left of a transport that was hung up.
+impl Io for Empty {}
 
 impl Io for TcpStream {
     fn reset_on_drop(&mut self) {

@@ -1,19 +1,46 @@
 //! The broker as a running thing: listeners, connection tasks, the hub with its one lock.
+//!
+//! Only here the broker touches sockets, clocks and files. What a packet means is decided in
+//! [`engine`](super::engine); nothing here looks into one, but for the CONNECT's credentials.
 
+mod connection;
 pub mod files;
+mod hub;
+mod listener;
+pub mod signals;
+mod timer;
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::auth::Rules;
 use super::config::Config;
+use super::log::{LogLine, LogTypes};
 use crate::net::Endpoint;
+use hub::Hub;
+use listener::{Listener, TlsSlot};
+
+/// Where the broker's lines go. Called one line after the other, in their order, outside of the
+/// hub's lock; only with types that the configuration asks for.
+pub type LogSink = Box<dyn Fn(&LogLine) + Send + Sync>;
+
+/// How long a stopping broker waits for its clients to take their goodbyes.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running broker. Dropping it kills it: connections are cut without goodbye.
-#[derive(Debug)]
 pub struct Broker {
-    _private: (),
+    hub: Arc<Hub>,
+    listeners: Vec<Bound>,
+    addresses: Vec<SocketAddr>,
+    phase: watch::Sender<Phase>,
+    tasks: Vec<JoinHandle<()>>,
+    timer: JoinHandle<()>,
 }
 
 /// Over what a broker listens.
@@ -25,42 +52,150 @@ pub enum Medium {
     Memory,
 }
 
+/// What the listeners are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Accept.
+    Running,
+    /// Accept nobody any more; end when the last connection has ended.
+    Stopping,
+    /// Cut all connections and end.
+    Killed,
+}
+
+/// A configured listener that is open.
+struct Bound {
+    address: Option<SocketAddr>,
+    endpoint: Endpoint,
+    tls: Option<Arc<TlsSlot>>,
+}
+
 impl Broker {
-    /// Binds all listeners and serves on the current tokio runtime.
+    /// Binds all listeners and serves on the current tokio runtime. Logs nothing.
     pub async fn start(
         config: Arc<Config>,
         rules: Arc<Rules>,
         medium: Medium,
         seed: u64,
     ) -> io::Result<Self> {
-        let _ = (config, rules, medium, seed);
-        unimplemented!()
+        Self::start_with_log(config, rules, medium, seed, Box::new(|_| {})).await
+    }
+
+    /// As [`Broker::start`], with a place for the log.
+    pub async fn start_with_log(
+        config: Arc<Config>,
+        rules: Arc<Rules>,
+        medium: Medium,
+        seed: u64,
+        log: LogSink,
+    ) -> io::Result<Self> {
+        let hub = Arc::new(Hub::new(Arc::clone(&config), rules, seed, log));
+        let mut listeners = Vec::new();
+        let mut open = Vec::new();
+        for index in 0..config.listeners.len() {
+            let (bound, sockets) = bind(&hub, &config, index, medium).await?;
+            listeners.push(bound);
+            open.extend(sockets);
+        }
+        let (phase, watch) = watch::channel(Phase::Running);
+        let tasks = open
+            .into_iter()
+            .map(|listener| tokio::spawn(listener.run(Arc::clone(&hub), watch.clone())))
+            .collect();
+        let timer = tokio::spawn(timer::run(Arc::clone(&hub)));
+        let addresses = listeners.iter().filter_map(|bound| bound.address).collect();
+        Ok(Self { hub, listeners, addresses, phase, tasks, timer })
     }
 
     /// Bound address of each listener (sockets only), in the order of `Config::listeners`.
     pub fn addresses(&self) -> &[SocketAddr] {
-        unimplemented!()
+        &self.addresses
     }
 
     /// How a plain client in this process reaches a listener: loopback TCP, or the memory pipe.
+    ///
+    /// # Panics
+    /// If there is no listener of this index.
     pub fn endpoint(&self, listener: usize) -> Endpoint {
-        let _ = listener;
-        unimplemented!()
+        self.listeners[listener].endpoint.clone()
     }
 
-    /// As SIGHUP.
+    /// As SIGHUP: new limits, rules and certificates for the listeners that are open. A certificate
+    /// that cannot be loaded leaves the old one in force.
     pub fn reload(&self, config: Arc<Config>, rules: Arc<Rules>) {
-        let _ = (config, rules);
-        unimplemented!()
+        self.hub.log(LogTypes::INFORMATION, "Reloading config.");
+        for tls in self.listeners.iter().filter_map(|bound| bound.tls.as_ref()) {
+            if let Err(error) = tls.reload() {
+                self.hub.log(LogTypes::ERROR, &tls.reload_failed());
+                self.hub.log(LogTypes::ERROR, &error.to_string());
+            }
+        }
+        self.hub.reload(config, rules);
     }
 
     /// As SIGTERM: says goodbye, closes, and returns when all is closed.
     pub async fn stop(self) {
-        unimplemented!()
+        // The listeners first: nobody comes in behind the goodbye.
+        self.phase.send_replace(Phase::Stopping);
+        self.hub.shut_down();
+        self.end().await;
     }
 
     /// As SIGKILL: connections are cut.
     pub async fn kill(self) {
-        unimplemented!()
+        self.phase.send_replace(Phase::Killed);
+        self.end().await;
     }
+
+    async fn end(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            // A listener that panicked has been reported by the runtime.
+            let _ = task.await;
+        }
+    }
+
+    /// A line of the program's own, among the broker's.
+    pub fn log(&self, kind: LogTypes, text: &str) {
+        self.hub.log(kind, text);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.timer.abort();
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Opens the sockets (or the pipe) of one configured listener.
+async fn bind(
+    hub: &Hub,
+    config: &Config,
+    index: usize,
+    medium: Medium,
+) -> io::Result<(Bound, Vec<Listener>)> {
+    if medium == Medium::Memory {
+        let (endpoint, listener) = Listener::memory(index);
+        return Ok((Bound { address: None, endpoint, tls: None }, vec![listener]));
+    }
+    let listener = &config.listeners[index];
+    let tls = listener.tls.as_ref().map(TlsSlot::load).transpose().map_err(io::Error::other)?.map(Arc::new);
+    let sockets = Listener::sockets(hub, index, listener, config.local_only, tls.as_ref()).await?;
+    let address = sockets[0].address;
+    let dialled = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let endpoint = Endpoint::Tcp { host: dialled.to_string(), port: address.port() };
+    let listeners = sockets.into_iter().map(|socket| socket.listener).collect();
+    Ok((Bound { address: Some(address), endpoint, tls }, listeners))
 }

@@ -1,0 +1,327 @@
+//! One connection: reads what is there, decodes a batch, enters the hub once, writes once.
+//!
+//! Memory is bounded: nothing is taken from the engine while a write is stalled, and a peer that
+//! does not read is read from only for so long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::DuplexStream;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::hub::{Authenticated, BATCH, Hub};
+use crate::broker::auth::{AuthFailure, Rules};
+use crate::broker::engine::{ConnId, Drained, Frame, Loss, Peer};
+use crate::broker::log::LogTypes;
+use crate::mqtt::codec::{DecodeError, Decoder, Limits, MAX_REMAINING_LENGTH};
+use crate::mqtt::packet::Connect;
+use crate::mqtt::{Packet, ProtocolVersion};
+use crate::net::Transport;
+use crate::net::framed::{Framed, Progress};
+
+/// How long a peer has for TLS and CONNECT together.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of the largest packet before CONNECT was seen.
+const CONNECT_LIMIT: u32 = 64 * 1024;
+
+/// Bytes taken from the engine at once.
+const ROOM: usize = 64 * 1024;
+
+/// Packets taken from a peer while it takes none of ours: enough for a slow reader's PINGREQs, too
+/// few to fill memory with answers.
+const STALL_CREDIT: usize = 1024;
+
+/// How long a closing connection waits for its last bytes to be taken.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long it then waits for the peer's end of file. Closing while bytes come in would make the
+/// system send a reset, which can destroy our last bytes on their way.
+const LINGER: Duration = Duration::from_millis(100);
+
+/// Password hashes computed at the same time, over all brokers of the process.
+static HASHING: Semaphore = Semaphore::const_new(4);
+
+/// What a listener accepted.
+pub enum Accepted {
+    Socket(TcpStream),
+    Pipe(DuplexStream),
+}
+
+/// Serves one connection to its end.
+pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Arc<ServerConfig>>) {
+    let (conn, wake) = hub.open(peer.clone());
+    let deadline = Instant::now() + CONNECT_PATIENCE;
+    let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
+    let transport = match secure(accepted, tls, deadline).await {
+        Ok(transport) => transport,
+        Err(text) => {
+            let from = peer.address.map_or_else(String::new, |address| address.ip().to_string());
+            hub.log(LogTypes::NOTICE, &format!("Client connection from {from} failed: {text}."));
+            guard.because(Loss::Io(text));
+            return;
+        }
+    };
+    let framed = Framed::new(transport, Decoder::server(Limits { max_packet_size: CONNECT_LIMIT }));
+    let connection = Connection {
+        hub,
+        conn,
+        peer,
+        wake,
+        framed,
+        connected: false,
+        version: ProtocolVersion::V311,
+        packets: Vec::new(),
+        frames: Vec::new(),
+        more: false,
+        credit: STALL_CREDIT,
+        deadline,
+    };
+    let loss = connection.run().await;
+    guard.because(loss);
+}
+
+/// Tells the hub that a connection is gone, even when its task was aborted.
+struct Lost {
+    hub: Arc<Hub>,
+    conn: ConnId,
+    loss: Loss,
+}
+
+impl Lost {
+    fn because(mut self, loss: Loss) {
+        self.loss = loss;
+    }
+}
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        self.hub.lost(self.conn, self.loss.clone());
+    }
+}
+
+/// The TLS handshake, where the listener has TLS.
+async fn secure(
+    accepted: Accepted,
+    tls: Option<Arc<ServerConfig>>,
+    deadline: Instant,
+) -> Result<Transport, String> {
+    match (accepted, tls) {
+        (Accepted::Pipe(pipe), _) => Ok(Box::new(pipe)),
+        (Accepted::Socket(socket), None) => Ok(Box::new(socket)),
+        (Accepted::Socket(socket), Some(config)) => {
+            // Boxed: a handshake is large, and every connection's task would be as large for ever.
+            let handshake = Box::pin(TlsAcceptor::from(config).accept(socket));
+            match timeout_at(deadline, handshake).await {
+                Ok(Ok(stream)) => Ok(Box::new(TlsStream::Server(stream))),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("TLS handshake timed out".to_owned()),
+            }
+        }
+    }
+}
+
+struct Connection {
+    hub: Arc<Hub>,
+    conn: ConnId,
+    peer: Peer,
+    wake: Arc<Notify>,
+    framed: Framed,
+    /// CONNECT was handled.
+    connected: bool,
+    version: ProtocolVersion,
+    packets: Vec<(Packet, usize)>,
+    frames: Vec<Frame>,
+    /// The engine has frames that were not taken.
+    more: bool,
+    /// Packets that may still be read before something must be written.
+    credit: usize,
+    deadline: Instant,
+}
+
+/// What the bytes that are there amount to.
+enum Batch {
+    /// All whole packets are taken.
+    Empty,
+    /// There may be more.
+    Full,
+    /// The first packet.
+    Connect(Box<Connect>),
+    /// No packet.
+    Malformed(DecodeError),
+}
+
+/// Why [`Connection::wait`] returned.
+enum Event {
+    /// Read, written, or woken.
+    Progress,
+    /// The peer is gone.
+    Ended(Loss),
+}
+
+impl Connection {
+    async fn run(mut self) -> Loss {
+        loop {
+            let batch = self.decode();
+            let again = matches!(batch, Batch::Full | Batch::Connect(_));
+            let mut drained = self.exchange();
+            match batch {
+                Batch::Empty | Batch::Full => {}
+                Batch::Connect(connect) => {
+                    self.connect(connect).await;
+                    drained = self.exchange();
+                }
+                Batch::Malformed(error) => {
+                    self.complain(&error);
+                    drained = self.exchange();
+                    if !drained.close && !drained.more {
+                        return self.close(Loss::Io(error.to_string())).await;
+                    }
+                }
+            }
+            self.framed.write_now().await;
+            if drained.close {
+                return self.close(Loss::Eof).await;
+            }
+            if again || (self.more && self.framed.pending() == 0) {
+                continue;
+            }
+            match self.wait().await {
+                Event::Progress => {}
+                Event::Ended(loss) => return self.close(loss).await,
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Batch {
+        while self.packets.len() < BATCH {
+            match self.framed.decode() {
+                Ok(Some((Packet::Connect(connect), _))) if !self.connected => {
+                    return Batch::Connect(connect);
+                }
+                Ok(Some(packet)) => self.packets.push(packet),
+                Ok(None) => return Batch::Empty,
+                Err(error) => return Batch::Malformed(error),
+            }
+        }
+        Batch::Full
+    }
+
+    /// One visit of the hub: hands in the batch, and takes frames if there is nothing else to write.
+    fn exchange(&mut self) -> Drained {
+        let stalled = self.framed.pending() > 0;
+        self.credit = if stalled { self.credit.saturating_sub(self.packets.len()) } else { STALL_CREDIT };
+        let room = (!stalled).then_some(ROOM);
+        let drained = self.hub.exchange(self.conn, &mut self.packets, room, &mut self.frames);
+        self.more = drained.more;
+        if !self.frames.is_empty() {
+            let (frames, version) = (&mut self.frames, self.version);
+            self.framed.push_with(|into| frames.drain(..).for_each(|frame| frame.encode(version, into)));
+        }
+        drained
+    }
+
+    /// Authenticates outside of the lock, and lets the engine decide.
+    async fn connect(&mut self, mut connect: Box<Connect>) {
+        self.connected = true;
+        let config = self.hub.config();
+        let zone = config.listeners.get(self.peer.listener).map_or(0, |listener| listener.security);
+        loop {
+            let rules = self.hub.rules();
+            let result = authenticate(&rules, zone, &connect).await;
+            match self.hub.connect(self.conn, Authenticated { connect, result, by: rules }) {
+                Ok(()) => break,
+                Err(again) => connect = again,
+            }
+        }
+        self.version = self.hub.version(self.conn).unwrap_or_default();
+        let max_packet_size = match config.limits.max_packet_size {
+            0 => MAX_REMAINING_LENGTH + 5,
+            size => size,
+        };
+        self.framed.decoder_mut().set_limits(Limits { max_packet_size });
+    }
+
+    fn complain(&mut self, error: &DecodeError) {
+        if !self.connected && looks_like_tls(self.framed.undecoded()) {
+            let from = self.peer.address.map_or_else(String::new, |address| address.to_string());
+            let text =
+                format!("Client from {from} appears to be using TLS to connect to a non-TLS listener.");
+            self.hub.log(LogTypes::NOTICE, &text);
+        }
+        self.hub.malformed(self.conn, error);
+        if !self.connected {
+            self.version = self.hub.version(self.conn).unwrap_or_default();
+        }
+    }
+
+    async fn wait(&mut self) -> Event {
+        if self.connected {
+            return self.wait_for_progress().await;
+        }
+        let deadline = self.deadline;
+        match timeout_at(deadline, self.wait_for_progress()).await {
+            Ok(event) => event,
+            Err(_) => Event::Ended(Loss::Io("no CONNECT in time".to_owned())),
+        }
+    }
+
+    async fn wait_for_progress(&mut self) -> Event {
+        let reading = self.credit > 0;
+        loop {
+            let progress = tokio::select! {
+                progress = self.framed.progress(reading) => progress,
+                () = self.wake.notified() => return Event::Progress,
+            };
+            match progress {
+                Ok(Progress { read: Some(0), .. }) => return Event::Ended(Loss::Eof),
+                Ok(Progress { read: Some(_), .. }) => return Event::Progress,
+                Ok(_) if self.framed.pending() > 0 => {}
+                Ok(_) => return Event::Progress,
+                Err(error) => return Event::Ended(Loss::Io(error.to_string())),
+            }
+        }
+    }
+
+    /// Writes what is queued, says goodbye to the transport, and waits a while for the peer's.
+    async fn close(mut self, loss: Loss) -> Loss {
+        let goodbye = async {
+            self.framed.flush().await?;
+            self.framed.shutdown().await
+        };
+        // Who does not take it in time does not get it.
+        if let Ok(Ok(())) = timeout(CLOSE_PATIENCE, goodbye).await {
+            let ended = async { while self.framed.discard().await.is_ok_and(|count| count > 0) {} };
+            let _ = timeout(LINGER, ended).await;
+        }
+        loss
+    }
+}
+
+/// Whether a CONNECT is let in. A password's hash takes milliseconds and so a thread of its own.
+async fn authenticate(rules: &Arc<Rules>, zone: usize, connect: &Connect) -> Result<(), AuthFailure> {
+    let check = |rules: &Rules, connect: &Connect| {
+        rules.authenticate(zone, connect.username.as_deref(), connect.password.as_deref())
+    };
+    let hashes = rules.zones().get(zone).is_some_and(|zone| zone.passwords.is_some());
+    if !hashes || connect.username.is_none() {
+        return check(rules, connect);
+    }
+    // The semaphore is never closed; without a permit only the order of work would differ.
+    let _permit = HASHING.acquire().await.ok();
+    let (rules, credentials) = (Arc::clone(rules), connect.clone());
+    let verdict = spawn_blocking(move || {
+        rules.authenticate(zone, credentials.username.as_deref(), credentials.password.as_deref())
+    });
+    verdict.await.unwrap_or(Err(AuthFailure::BadCredentials))
+}
+
+/// A TLS client's first bytes: handshake record, major version 3.
+fn looks_like_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x16, 0x03, ..])
+}

@@ -1,0 +1,239 @@
+//! The hub: the one lock around the [`Engine`], and the only file that takes it.
+//!
+//! The lock is held to decide and for nothing else. What the engine says is to be done (wake a
+//! connection, write a log line) is done after the lock was given back.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use super::LogSink;
+use crate::broker::auth::{AuthFailure, Rules};
+use crate::broker::config::Config;
+use crate::broker::engine::{ConnId, Drained, Engine, Frame, Loss, Output, Peer};
+use crate::broker::log::{LogLine, LogTypes};
+use crate::mqtt::codec::DecodeError;
+use crate::mqtt::packet::Connect;
+use crate::mqtt::{Packet, ProtocolVersion};
+
+/// Packets handled in one lock hold.
+pub const BATCH: usize = 64;
+
+/// The engine and what is asked for only under its lock.
+struct Core {
+    engine: Engine,
+    config: Arc<Config>,
+    rules: Arc<Rules>,
+    wakers: HashMap<ConnId, Arc<Notify>>,
+    /// The deadline that the timer task sleeps towards.
+    armed: Option<Instant>,
+}
+
+/// See the module.
+pub struct Hub {
+    core: Mutex<Core>,
+    deadline_moved: Notify,
+    log: Mutex<LogSink>,
+}
+
+/// What is to be done once the lock is free.
+#[derive(Default)]
+struct ToDo {
+    wake: SmallVec<[Arc<Notify>; 8]>,
+    lines: Vec<LogLine>,
+    deadline_moved: bool,
+}
+
+/// A CONNECT that waits to be let in.
+pub struct Authenticated {
+    /// What was asked.
+    pub connect: Box<Connect>,
+    /// What the rules said.
+    pub result: Result<(), AuthFailure>,
+    /// Which rules.
+    pub by: Arc<Rules>,
+}
+
+impl Hub {
+    /// A hub with an empty broker.
+    pub fn new(config: Arc<Config>, rules: Arc<Rules>, seed: u64, log: LogSink) -> Self {
+        let engine = Engine::new(Arc::clone(&config), Arc::clone(&rules), seed, now());
+        let core = Core { engine, config, rules, wakers: HashMap::new(), armed: None };
+        Self { core: Mutex::new(core), deadline_moved: Notify::new(), log: Mutex::new(log) }
+    }
+
+    /// A transport was accepted. The second value is notified when frames wait for it.
+    pub fn open(&self, peer: Peer) -> (ConnId, Arc<Notify>) {
+        self.enter(None, |core, now| {
+            let conn = core.engine.open(peer, now);
+            let wake = Arc::new(Notify::new());
+            core.wakers.insert(conn, Arc::clone(&wake));
+            (conn, wake)
+        })
+    }
+
+    /// The rules in force, to authenticate by outside of the lock.
+    pub fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.core.lock().rules)
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.core.lock().config)
+    }
+
+    /// A CONNECT. It is handed back if the rules changed while it was authenticated.
+    pub fn connect(&self, conn: ConnId, request: Authenticated) -> Result<(), Box<Connect>> {
+        self.enter(Some(conn), |core, now| {
+            if !Arc::ptr_eq(&core.rules, &request.by) {
+                return Err(request.connect);
+            }
+            core.engine.handle_connect(conn, *request.connect, request.result, now);
+            Ok(())
+        })
+    }
+
+    /// The peer's bytes cannot be decoded.
+    pub fn malformed(&self, conn: ConnId, error: &DecodeError) {
+        self.enter(Some(conn), |core, now| core.engine.handle_malformed(conn, error, now));
+    }
+
+    /// Hands in what was received and, if `room` bytes can be written, takes what is to be sent.
+    pub fn exchange(
+        &self,
+        conn: ConnId,
+        packets: &mut Vec<(Packet, usize)>,
+        room: Option<usize>,
+        frames: &mut Vec<Frame>,
+    ) -> Drained {
+        self.enter(Some(conn), |core, now| {
+            for (packet, size) in packets.drain(..) {
+                core.engine.handle_packet(conn, packet, size, now);
+            }
+            match room {
+                Some(room) => core.engine.take_frames(conn, room, frames, now),
+                None => Drained { more: true, close: false },
+            }
+        })
+    }
+
+    /// The revision that a connection speaks, once its first packet was handled.
+    pub fn version(&self, conn: ConnId) -> Option<ProtocolVersion> {
+        self.core.lock().engine.version(conn)
+    }
+
+    /// The transport is gone: the connection's last word.
+    pub fn lost(&self, conn: ConnId, loss: Loss) {
+        self.enter(Some(conn), |core, now| {
+            core.engine.handle_loss(conn, loss, now);
+            core.wakers.remove(&conn);
+        });
+    }
+
+    /// New configuration and rules.
+    pub fn reload(&self, config: Arc<Config>, rules: Arc<Rules>) {
+        self.enter(None, |core, now| {
+            core.config = Arc::clone(&config);
+            core.rules = Arc::clone(&rules);
+            core.engine.reload(config, rules, now);
+        });
+    }
+
+    /// Every connection is told goodbye.
+    pub fn shut_down(&self) {
+        self.enter(None, |core, now| core.engine.shut_down(now));
+    }
+
+    /// The deadline that the timer is to sleep towards.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let mut core = self.core.lock();
+        core.armed = core.engine.poll_timeout();
+        core.armed
+    }
+
+    /// Waits until there is an earlier deadline than the last [`Hub::next_deadline`].
+    pub async fn deadline_moved(&self) {
+        self.deadline_moved.notified().await;
+    }
+
+    /// The deadline has come.
+    pub fn handle_timeout(&self) {
+        self.enter(None, |core, now| core.engine.handle_timeout(now));
+    }
+
+    /// A line that is not the engine's.
+    pub fn log(&self, kind: LogTypes, text: &str) {
+        let wanted = self.core.lock().config.log.types.has(kind);
+        if wanted {
+            (self.log.lock())(&LogLine { kind, text: text.to_owned() });
+        }
+    }
+
+    /// Takes the lock, acts, gives it back, and does what the engine wants done. `own` is the
+    /// connection that calls: it looks after its own frames and is not woken.
+    fn enter<R>(&self, own: Option<ConnId>, act: impl FnOnce(&mut Core, Instant) -> R) -> R {
+        let now = now();
+        let mut core = self.core.lock();
+        let result = act(&mut core, now);
+        let todo = core.collect(own);
+        self.finish(core, todo);
+        result
+    }
+
+    fn finish(&self, core: MutexGuard<'_, Core>, todo: ToDo) {
+        if todo.lines.is_empty() {
+            drop(core);
+        } else {
+            // Hand over hand, so that lines are written in the order in which they arose.
+            let log = self.log.lock();
+            drop(core);
+            todo.lines.iter().for_each(&**log);
+        }
+        if todo.deadline_moved {
+            self.deadline_moved.notify_one();
+        }
+        for wake in todo.wake {
+            wake.notify_one();
+        }
+    }
+}
+
+impl Core {
+    fn collect(&mut self, own: Option<ConnId>) -> ToDo {
+        let mut todo = ToDo::default();
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Wake(conn) if Some(conn) == own => {}
+                Output::Wake(conn) => todo.wake.extend(self.wakers.get(&conn).map(Arc::clone)),
+                Output::Log(line) if self.config.log.types.has(line.kind) => todo.lines.push(line),
+                Output::Log(_) => {}
+            }
+        }
+        let due = self.engine.poll_timeout();
+        todo.deadline_moved = match (due, self.armed) {
+            (Some(due), Some(armed)) => due < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if todo.deadline_moved {
+            self.armed = due;
+        }
+        todo
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hub")
+    }
+}
+
+/// The present, on tokio's clock, which tests pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,51 @@
+//! Signals of the operating system, as mosquitto takes them.
+
+use std::io;
+
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGTERM or SIGINT: end.
+    Stop,
+    /// SIGUSR1 (write the database) or SIGUSR2 (print the subscriptions), which are not
+    /// implemented but must not kill.
+    Ignored(&'static str),
+}
+
+/// Listens for the signals of the process from its making on.
+#[derive(Debug)]
+pub struct Signals {
+    hup: Stream,
+    term: Stream,
+    int: Stream,
+    usr1: Stream,
+    usr2: Stream,
+}
+
+impl Signals {
+    /// Takes the signals over from the system's defaults.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            hup: signal(SignalKind::hangup())?,
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.hup.recv() => Signal::Reload,
+            _ = self.term.recv() => Signal::Stop,
+            _ = self.int.recv() => Signal::Stop,
+            _ = self.usr1.recv() => Signal::Ignored("SIGUSR1"),
+            _ = self.usr2.recv() => Signal::Ignored("SIGUSR2"),
+        }
+    }
+}
