@@ -122,6 +122,17 @@ impl Rules {
         if accepted { Ok(()) } else { Err(AuthFailure::BadCredentials) }
     }
 
+    /// Whether a client that `old` let in may stay: anonymous clients while they are allowed, users
+    /// while their line of the password file is the same. Passwords are not kept, so a line that
+    /// changed counts as another password. No hash is made.
+    pub fn still_admits(&self, zone: usize, username: Option<&str>, old: &Self, old_zone: usize) -> bool {
+        let Some(zone) = self.zones.get(zone) else { return false };
+        let Some(username) = username.filter(|name| !name.is_empty()) else { return zone.allow_anonymous };
+        let Some(passwords) = &zone.passwords else { return zone.allow_anonymous };
+        let old = old.zones.get(old_zone).and_then(|zone| zone.passwords.as_ref());
+        old.is_some_and(|old| passwords.has_same(old, username))
+    }
+
     /// Whether the client may read or write the topic (the ACL file, and the hard rules for `$SYS`
     /// and `$share`). Allocates nothing. A zone that does not exist allows nothing.
     pub fn check(&self, zone: usize, who: Subject<'_>, topic: &str, access: Access) -> Decision {

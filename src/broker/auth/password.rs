@@ -68,6 +68,7 @@ pub struct Passwords {
     warnings: Vec<Diagnostic>,
 }
 
+#[derive(PartialEq, Eq)]
 struct Credential {
     hashing: Hashing,
     salt: Vec<u8>,
@@ -117,6 +118,11 @@ impl Passwords {
     /// What was dropped or looks like a mistake.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// Whether the user stands here with the same hash as there.
+    pub fn has_same(&self, other: &Self, username: &str) -> bool {
+        self.users.get(username).is_some_and(|credential| other.users.get(username) == Some(credential))
     }
 
     /// Whether this is the user's password. No password, or an empty one, never is. Like mosquitto

@@ -3,18 +3,60 @@
 //! The vocabulary is quinn's: `handle_*` takes what happened, `poll_*` gives what is to be done.
 //! The hub (`server/hub.rs`) owns the one `Engine` behind the one lock.
 
+mod alias;
+mod arena;
+mod connection;
+mod deadline;
+mod delivery;
+mod drain;
+mod inflight;
+mod limits;
+mod on_ack;
+mod on_auth;
+mod on_connect;
+mod on_disconnect;
+mod on_publish;
+mod on_reload;
+mod on_subscribe;
+mod on_timeout;
+mod outbox;
+mod outputs;
+mod phrases;
+mod publication;
+mod queue;
+mod random;
+mod retained;
+mod session;
+mod shared;
+mod stats;
+mod subscriptions;
+mod will;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::BytesMut;
-
 use super::auth::{AuthFailure, Rules};
 use super::config::Config;
 use super::log::LogLine;
-use crate::mqtt::codec::{self, DecodeError};
+use super::log::LogTypes;
+use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::Connect;
-use crate::mqtt::{Packet, ProtocolVersion};
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+
+pub use publication::{Frame, Publication, PublishFrame};
+pub use stats::Stats;
+
+use connection::{Connections, State};
+use deadline::{Deadlines, Timer};
+use delivery::Hit;
+use limits::{CONGESTED_FRAMES, CONNECT_TIMEOUT, MAX_FRAMES};
+use outputs::Outputs;
+use phrases::Ending;
+use random::Random;
+use retained::Retained;
+use session::Sessions;
+use subscriptions::Subscriptions;
 
 /// A connection, from accept to close. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,22 +89,6 @@ pub enum Output {
     Log(LogLine),
 }
 
-/// One packet addressed to one connection.
-#[derive(Debug, Clone)]
-pub enum Frame {
-    /// An ordinary packet.
-    Packet(Packet),
-}
-
-impl Frame {
-    /// Appends the bytes of this frame as `version` writes it.
-    pub fn encode(&self, version: ProtocolVersion, into: &mut BytesMut) {
-        match self {
-            Self::Packet(packet) => codec::encode(packet, version, into),
-        }
-    }
-}
-
 /// What [`Engine::take_frames`] left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
@@ -75,23 +101,58 @@ pub struct Drained {
 /// The broker.
 #[derive(Debug)]
 pub struct Engine {
-    _config: Arc<Config>,
+    config: Arc<Config>,
+    rules: Arc<Rules>,
+    connections: Connections,
+    sessions: Sessions,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    deadlines: Deadlines,
+    outputs: Outputs,
+    stats: Stats,
+    random: Random,
+    /// Publications so far.
+    serial: u64,
+    /// Replays so far.
+    tickets: u64,
+    /// Room for the subscriptions that match a publication, used again for the next.
+    hits: Vec<Hit>,
 }
 
 impl Engine {
     /// An empty broker. `seed` drives what is random (invented client ids).
     pub fn new(config: Arc<Config>, rules: Arc<Rules>, seed: u64, now: Instant) -> Self {
-        let _ = (rules, seed, now);
-        Self { _config: config }
+        let _ = now;
+        let mut outputs = Outputs::default();
+        outputs.configure(&config.log);
+        Self {
+            config,
+            rules,
+            connections: Connections::default(),
+            sessions: Sessions::default(),
+            subscriptions: Subscriptions::default(),
+            retained: Retained::default(),
+            deadlines: Deadlines::default(),
+            outputs,
+            stats: Stats::default(),
+            random: Random(seed),
+            serial: 0,
+            tickets: 0,
+            hits: Vec::new(),
+        }
     }
 
     /// A transport connection was accepted.
     pub fn open(&mut self, peer: Peer, now: Instant) -> ConnId {
-        let _ = (peer, now);
-        unimplemented!()
+        let port = self.config.listeners.get(peer.listener).map_or(0, |listener| listener.port);
+        self.outputs.log_connection(LogTypes::NOTICE, || phrases::opened(&peer, port));
+        let conn = self.connections.insert(peer, now);
+        self.deadlines.set(Timer::Connection(conn), now + CONNECT_TIMEOUT);
+        conn
     }
 
     /// The first packet. `auth` was found outside of the lock by [`Rules::authenticate`].
+    #[expect(clippy::needless_pass_by_value, reason = "packets are handed over")]
     pub fn handle_connect(
         &mut self,
         conn: ConnId,
@@ -99,42 +160,82 @@ impl Engine {
         auth: Result<(), AuthFailure>,
         now: Instant,
     ) {
-        let _ = (conn, connect, auth, now);
-        unimplemented!()
+        self.stats.messages_received += 1;
+        self.on_connect(conn, &connect, auth, now);
     }
 
     /// Any packet after the first (a second CONNECT too). `size` is its length on the wire.
     pub fn handle_packet(&mut self, conn: ConnId, packet: Packet, size: usize, now: Instant) {
-        let _ = (conn, packet, size, now);
-        unimplemented!()
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        self.stats.messages_received += 1;
+        self.stats.bytes_received += size as u64;
+        connection.last_heard = now;
+        let session = match connection.state {
+            State::Connected(session) => session,
+            // [MQTT-3.1.0-1]
+            State::Fresh => return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now),
+            // [MQTT-3.1.4-5] 5: [MQTT-3.1.4-6]
+            State::Closing => return,
+        };
+        if connection.outbox.len() > MAX_FRAMES {
+            return self.close(conn, &Ending::Unread, now);
+        }
+        match packet {
+            Packet::Publish(publish) => self.on_publish(conn, session, publish, now),
+            Packet::PubAck(ack) => self.on_puback(conn, session, &ack, now),
+            Packet::PubRec(ack) => self.on_pubrec(conn, session, &ack, now),
+            Packet::PubRel(ack) => self.on_pubrel(conn, session, &ack),
+            Packet::PubComp(ack) => self.on_pubcomp(conn, session, &ack, now),
+            Packet::Subscribe(subscribe) => self.on_subscribe(conn, session, &subscribe, now),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(conn, session, &unsubscribe),
+            Packet::PingReq => {
+                self.debug(session, |id| format!("Received PINGREQ from {id}"));
+                self.debug(session, |id| format!("Sending PINGRESP to {id}"));
+                // [MQTT-3.12.4-1]
+                self.send(conn, Packet::PingResp);
+            }
+            Packet::Disconnect(disconnect) => self.on_disconnect(conn, session, &disconnect, now),
+            Packet::Auth(_) => self.on_auth(conn, now),
+            // [MQTT-3.1.0-2], and what only a server sends.
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => {
+                self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
+            }
+        }
     }
 
     /// The peer's bytes cannot be decoded.
     pub fn handle_malformed(&mut self, conn: ConnId, error: &DecodeError, now: Instant) {
-        let _ = (conn, error, now);
-        unimplemented!()
+        self.on_malformed(conn, error, now);
     }
 
     /// The transport is gone. Harmless for a connection that the engine closed itself.
     pub fn handle_loss(&mut self, conn: ConnId, loss: Loss, now: Instant) {
-        let _ = (conn, loss, now);
-        unimplemented!()
+        let ending = match loss {
+            Loss::Eof => Ending::Eof,
+            Loss::Io(error) => Ending::Io(error),
+        };
+        self.close(conn, &ending, now);
+        self.connections.remove(conn);
+        self.deadlines.cancel(&Timer::Connection(conn));
     }
 
     /// A deadline of [`Engine::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-        unimplemented!()
+        self.on_timeout(now);
     }
 
     /// When [`Engine::handle_timeout`] is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
+        self.deadlines.next()
     }
 
     /// The next thing to do; `None` when all is done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        unimplemented!()
+        self.outputs.pop()
     }
 
     /// Moves frames of about `max_bytes` to the connection's task, which encodes them outside of
@@ -146,26 +247,40 @@ impl Engine {
         into: &mut Vec<Frame>,
         now: Instant,
     ) -> Drained {
-        let _ = (conn, max_bytes, into, now);
-        unimplemented!()
+        self.drain(conn, max_bytes, into, now)
     }
 
     /// The revision that a connection speaks, once its CONNECT was handled.
     pub fn version(&self, conn: ConnId) -> Option<ProtocolVersion> {
-        let _ = conn;
-        unimplemented!()
+        self.connections.get(conn)?.version
+    }
+
+    /// True when so many answers wait to be written that the connection should not be read.
+    pub fn is_congested(&self, conn: ConnId) -> bool {
+        self.connections.get(conn).is_some_and(|connection| connection.outbox.len() > CONGESTED_FRAMES)
+    }
+
+    /// What the broker did so far.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            sessions: self.sessions.len() as u64,
+            retained: self.retained.len() as u64,
+            subscriptions: self.subscriptions.plain_len() as u64,
+            shared_subscriptions: self.subscriptions.shared_len() as u64,
+            ..self.stats
+        }
     }
 
     /// New configuration and rules, after SIGHUP. Clients that would not be let in any more are
     /// closed as mosquitto closes them.
     pub fn reload(&mut self, config: Arc<Config>, rules: Arc<Rules>, now: Instant) {
-        let _ = (config, rules, now);
-        unimplemented!()
+        self.on_reload(config, rules, now);
     }
 
     /// The server ends: every connection is told (5.0) and closed.
     pub fn shut_down(&mut self, now: Instant) {
-        let _ = now;
-        unimplemented!()
+        for conn in self.connections.ids() {
+            self.close(conn, &Ending::ShuttingDown, now);
+        }
     }
 }

@@ -1,0 +1,55 @@
+//! Topic aliases from client to server (3.3.2.3.4). One table a connection, empty at its start
+//! `[MQTT-3.3.2-7]`. We use none in the other direction.
+
+use crate::mqtt::{ReasonCode, TopicName};
+
+use super::limits::MAX_TOPIC_ALIAS;
+use super::publication::owned_topic;
+
+/// The aliases that a client declared.
+#[derive(Debug, Default)]
+pub(super) struct Aliases {
+    topics: Vec<Option<TopicName>>,
+}
+
+impl Aliases {
+    /// The topic that is meant by topic and alias of a PUBLISH.
+    pub fn resolve(&mut self, topic: TopicName, alias: Option<u16>) -> Result<TopicName, ReasonCode> {
+        let Some(alias) = alias else {
+            return if topic.is_empty() { Err(ReasonCode::PROTOCOL_ERROR) } else { Ok(topic) };
+        };
+        // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
+        if alias == 0 || alias > MAX_TOPIC_ALIAS {
+            return Err(ReasonCode::TOPIC_ALIAS_INVALID);
+        }
+        let index = usize::from(alias - 1);
+        if topic.is_empty() {
+            return self.topics.get(index).cloned().flatten().ok_or(ReasonCode::PROTOCOL_ERROR);
+        }
+        if self.topics.len() <= index {
+            self.topics.resize(index + 1, None);
+        }
+        self.topics[index] = Some(owned_topic(&topic));
+        Ok(topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn declares_uses_and_replaces() {
+        let topic = |text: &str| TopicName::new(text).expect("a topic");
+        let mut aliases = Aliases::default();
+        assert_eq!(aliases.resolve(TopicName::aliased(), Some(3)), Err(ReasonCode::PROTOCOL_ERROR));
+        assert_eq!(aliases.resolve(topic("a"), Some(3)), Ok(topic("a")));
+        assert_eq!(aliases.resolve(TopicName::aliased(), Some(3)), Ok(topic("a")));
+        assert_eq!(aliases.resolve(topic("b"), Some(3)), Ok(topic("b")));
+        assert_eq!(aliases.resolve(TopicName::aliased(), Some(3)), Ok(topic("b")));
+        assert_eq!(aliases.resolve(TopicName::aliased(), Some(2)), Err(ReasonCode::PROTOCOL_ERROR));
+        assert_eq!(aliases.resolve(topic("c"), Some(0)), Err(ReasonCode::TOPIC_ALIAS_INVALID));
+        assert_eq!(aliases.resolve(topic("c"), Some(11)), Err(ReasonCode::TOPIC_ALIAS_INVALID));
+        assert_eq!(aliases.resolve(TopicName::aliased(), None), Err(ReasonCode::PROTOCOL_ERROR));
+    }
+}

@@ -1,0 +1,98 @@
+//! One transport connection: how far it is, what it may be sent, what waits to be written to it.
+
+use std::time::{Duration, Instant};
+
+use crate::mqtt::{Packet, ProtocolVersion};
+
+use super::alias::Aliases;
+use super::arena::Arena;
+use super::outbox::Outbox;
+use super::publication::Frame;
+use super::session::SessionId;
+use super::{ConnId, Peer};
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// No CONNECT yet.
+    Fresh,
+    /// Accepted, with this session.
+    Connected(SessionId),
+    /// Refused or ended by us: what waits is still written, nothing is read.
+    Closing,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub peer: Peer,
+    pub version: Option<ProtocolVersion>,
+    pub state: State,
+    pub outbox: Outbox,
+    /// The task was told that frames wait and has not taken all of them.
+    pub woken: bool,
+    pub last_heard: Instant,
+    /// One and a half times the keep-alive.
+    pub patience: Option<Duration>,
+    pub aliases: Aliases,
+    /// Bytes of the largest packet that the client takes.
+    pub max_packet_size: Option<u32>,
+}
+
+impl Connection {
+    /// The session of an accepted connection.
+    pub fn session(&self) -> Option<SessionId> {
+        match self.state {
+            State::Connected(session) => Some(session),
+            State::Fresh | State::Closing => None,
+        }
+    }
+
+    /// Appends a packet.
+    pub fn send(&mut self, packet: Packet) {
+        self.outbox.push(Frame::Packet(packet));
+    }
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    arena: Arena<Connection>,
+}
+
+impl Connections {
+    /// A new connection of this peer.
+    pub fn insert(&mut self, peer: Peer, now: Instant) -> ConnId {
+        ConnId(self.arena.insert(Connection {
+            peer,
+            version: None,
+            state: State::Fresh,
+            outbox: Outbox::default(),
+            woken: false,
+            last_heard: now,
+            patience: None,
+            aliases: Aliases::default(),
+            max_packet_size: None,
+        }))
+    }
+
+    /// The connection, if it is still known.
+    pub fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.arena.get(id.0)
+    }
+
+    /// The connection, if it is still known.
+    pub fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.arena.get_mut(id.0)
+    }
+
+    /// Forgets a connection.
+    pub fn remove(&mut self, id: ConnId) -> Option<Connection> {
+        self.arena.remove(id.0)
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> Vec<ConnId> {
+        self.arena.keys().into_iter().map(ConnId).collect()
+    }
+}

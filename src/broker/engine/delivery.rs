@@ -1,0 +1,304 @@
+//! The way out: which sessions a publication is for, and how it gets to each of them (3.3.4, 4.5,
+//! 4.6, 4.9). Coordinates subscriptions, sessions and connections for the handlers.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::auth::Access;
+use crate::broker::log::LogTypes;
+use crate::mqtt::packet::Ack;
+use crate::mqtt::{Packet, QoS, codec};
+use crate::text::escape;
+
+use super::connection::Connection;
+use super::inflight::Stage;
+use super::limits::{BACKLOG_HARD_BYTES, BACKLOG_SOFT_BYTES, REPLAY_BYTES, REPLAY_SCAN};
+use super::publication::{Delivery, Frame, Publication, PublishFrame, SubscriptionIds};
+use super::retained::Found;
+use super::session::{Session, SessionId};
+use super::subscriptions::Member;
+use super::{ConnId, Engine, phrases};
+
+/// Whether any subscription matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Somebody,
+    Nobody,
+}
+
+/// A subscription that matched, and whether it is a shared one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hit {
+    member: Member,
+    /// 0 for plain subscriptions, which are merged; each share counts for itself.
+    share: u32,
+}
+
+impl Engine {
+    /// Delivers a publication to all whose subscriptions match. `[MQTT-4.5.0-1]`
+    pub(super) fn route(&mut self, publication: &Arc<Publication>, now: Instant) -> Reach {
+        let mut hits = std::mem::take(&mut self.hits);
+        hits.clear();
+        self.collect(publication, &mut hits);
+        let reach = if hits.is_empty() { Reach::Nobody } else { Reach::Somebody };
+        for same in hits.chunk_by(|a, b| (a.member.session, a.share) == (b.member.session, b.share)) {
+            if let Some(delivery) = merge(publication, same) {
+                self.deliver(same[0].member.session, delivery, now);
+            }
+        }
+        self.hits = hits;
+        reach
+    }
+
+    /// All subscriptions that match, sorted by session.
+    fn collect(&self, publication: &Publication, hits: &mut Vec<Hit>) {
+        let topic = publication.topic.as_str();
+        let mut shares = Vec::new();
+        let mut nodes_sorted = true;
+        let mut last = None;
+        self.subscriptions.visit(
+            topic,
+            |member| {
+                nodes_sorted &= last.is_none_or(|last| last <= member.session);
+                last = Some(member.session);
+                hits.push(Hit { member, share: 0 });
+            },
+            |group| {
+                // [MQTT-4.8.2-4]: once given to a member it stays there.
+                shares.extend(group.next(|session| self.rank(session, topic)));
+            },
+        );
+        for (member, share) in shares.into_iter().zip(1..) {
+            nodes_sorted = false;
+            hits.push(Hit { member, share });
+        }
+        if !nodes_sorted {
+            hits.sort_by_key(|hit| (hit.member.session, hit.share));
+        }
+    }
+
+    /// How well a member of a share can take a message now: 0 at once, 1 when its queue moves on,
+    /// 2 when it is back; `None` if it may not read it.
+    fn rank(&self, id: SessionId, topic: &str) -> Option<u8> {
+        let session = self.sessions.get(id)?;
+        let who = &session.identity;
+        let rank = match session.conn {
+            None => 2,
+            Some(_) if session.queue.is_empty() => 0,
+            Some(_) => 1,
+        };
+        self.rules.check(who.zone, who.subject(), topic, Access::Read).allowed.then_some(rank)
+    }
+
+    /// True if somebody who is away will have to wait for a publication to this topic.
+    pub(super) fn reaches_absent(&self, topic: &str) -> bool {
+        if self.stats.clients_connected == self.sessions.len() as u64 {
+            return false;
+        }
+        let away = |member: Member| self.sessions.get(member.session).is_some_and(|it| it.conn.is_none());
+        let mut found = false;
+        self.subscriptions.visit(topic, |member| found |= away(member), |_| {});
+        found
+    }
+
+    /// Gives a message to one session: to its connection, its window or its queue.
+    pub(super) fn deliver(&mut self, id: SessionId, delivery: Delivery, now: Instant) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let who = &session.identity;
+        let topic = delivery.publication.topic.as_str();
+        let decision = self.rules.check(who.zone, who.subject(), topic, Access::Read);
+        let connection = session.conn.and_then(|conn| Some((conn, self.connections.get_mut(conn)?)));
+        if !decision.allowed {
+            let peer = connection.map(|(_, connection)| &connection.peer);
+            self.outputs.log(LogTypes::DENIED, || phrases::denied("read of", topic, who, peer, decision));
+            return;
+        }
+        let limit = self.config.limits.max_queued_messages;
+        let taken = match connection {
+            None if delivery.qos == QoS::AtMostOnce => return,
+            Some((_, connection)) if delivery.qos == QoS::AtMostOnce && is_backlogged(connection, limit) => {
+                false
+            }
+            Some((conn, connection))
+                if delivery.qos == QoS::AtMostOnce
+                    || (session.queue.is_empty() && session.inflight.has_room(session.window)) =>
+            {
+                if let Some(frame) = window(session, connection, delivery) {
+                    self.outputs.log(LogTypes::DEBUG, || {
+                        let to = escape(&session.identity.client_id);
+                        format!("Sending PUBLISH to {to} {}", phrases::publish_out(&frame))
+                    });
+                    connection.outbox.push(Frame::Publish(frame));
+                    self.outputs.wake(conn, connection);
+                }
+                true
+            }
+            // [MQTT-3.1.2-5]
+            _ => session.queue.push(delivery, limit, now),
+        };
+        if !taken {
+            self.stats.publish_dropped += 1;
+        }
+        if session.dropping == taken {
+            session.dropping = !taken;
+            if !taken {
+                let client_id = &session.identity.client_id;
+                self.outputs.log(LogTypes::NOTICE, || {
+                    format!("Outgoing messages are being dropped for client {}.", escape(client_id))
+                });
+            }
+        }
+    }
+
+    /// Sends what the window of a connected session has room for: first again what was open when
+    /// its last connection ended, then what is queued, then retained messages.
+    pub(super) fn fill(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(conn) = session.conn else { return };
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let debug = self.outputs.logs(LogTypes::DEBUG);
+        let waiting = connection.outbox.len();
+        while let Some((packet_id, stage)) = session.inflight.next_again(session.window) {
+            match stage {
+                Stage::Release => connection.send(Packet::PubRel(Ack::success(packet_id))),
+                Stage::Publish(delivery) => {
+                    let delivery = delivery.clone();
+                    let frame = PublishFrame { delivery, id: Some(packet_id), dup: false, expiry: None };
+                    connection.outbox.push(Frame::Publish(frame));
+                }
+            }
+        }
+        while session.inflight.has_room(session.window) {
+            let Some(delivery) = session.queue.pop(now) else { break };
+            let who = &session.identity;
+            let topic = delivery.publication.topic.as_str();
+            let decision = self.rules.check(who.zone, who.subject(), topic, Access::Read);
+            if !decision.allowed {
+                let peer = Some(&connection.peer);
+                self.outputs.log(LogTypes::DENIED, || phrases::denied("read of", topic, who, peer, decision));
+                continue;
+            }
+            let Some(frame) = window(session, connection, delivery) else { continue };
+            if debug {
+                let to = escape(&session.identity.client_id);
+                self.outputs.log(LogTypes::DEBUG, || {
+                    format!("Sending PUBLISH to {to} {}", phrases::publish_out(&frame))
+                });
+            }
+            connection.outbox.push(Frame::Publish(frame));
+        }
+        if connection.outbox.len() > waiting {
+            self.outputs.wake(conn, connection);
+        }
+        if !session.replays.is_empty() {
+            self.replay(id, now);
+        }
+    }
+
+    /// Goes on with the retained messages of new subscriptions as far as there is room. True if
+    /// there is more to look for at once.
+    pub(super) fn replay(&mut self, id: SessionId, now: Instant) -> bool {
+        let mut scan = REPLAY_SCAN;
+        loop {
+            let Some(session) = self.sessions.get_mut(id) else { return false };
+            let Some((conn, connection)) =
+                session.conn.and_then(|conn| Some((conn, self.connections.get_mut(conn)?)))
+            else {
+                return false;
+            };
+            let blocked = connection.outbox.bytes() >= REPLAY_BYTES
+                || !session.queue.is_empty()
+                || !session.inflight.has_room(session.window);
+            let Some(replay) = session.replays.front() else { return false };
+            if blocked {
+                return false;
+            }
+            if !session.wants(replay) {
+                session.replays.pop_front();
+                continue;
+            }
+            let Some(replay) = session.replays.front_mut() else { return false };
+            match self.retained.next(replay, &mut scan, now) {
+                Found::Message(publication) => {
+                    let grant = replay.grant;
+                    let delivery = Delivery {
+                        // [MQTT-3.8.4-6] 5: [MQTT-3.8.4-8]
+                        qos: publication.qos.min(grant.qos),
+                        publication,
+                        // [MQTT-3.3.1-8]
+                        retain: true,
+                        ids: grant.id.into_iter().map(NonZeroU32::get).collect(),
+                    };
+                    self.deliver(id, delivery, now);
+                }
+                Found::Pause => {
+                    self.outputs.wake(conn, connection);
+                    return true;
+                }
+                Found::End => {
+                    session.replays.pop_front();
+                }
+            }
+        }
+    }
+
+    /// Appends a packet to a connection that is still open.
+    pub(super) fn send(&mut self, conn: ConnId, packet: Packet) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.send(packet);
+        self.outputs.wake(conn, connection);
+    }
+}
+
+/// The one delivery that answers all matching subscriptions of a session, at the highest granted
+/// QoS and with all their identifiers; `None` if No Local leaves none. `[MQTT-3.3.5-1]`
+/// 5: `[MQTT-3.3.4-2]`, `[MQTT-3.3.4-3]`, `[MQTT-3.3.4-4]`, `[MQTT-3.8.3-3]`
+fn merge(publication: &Arc<Publication>, hits: &[Hit]) -> Option<Delivery> {
+    let mut granted = None;
+    let mut as_published = false;
+    let mut ids = SubscriptionIds::new();
+    for Hit { member, .. } in hits {
+        if member.grant.no_local && publication.origin == Some(member.session) {
+            continue;
+        }
+        granted = granted.max(Some(member.grant.qos));
+        as_published |= member.grant.retain_as_published;
+        ids.extend(member.grant.id.map(NonZeroU32::get));
+    }
+    Some(Delivery {
+        publication: Arc::clone(publication),
+        // [MQTT-3.8.4-6] 5: [MQTT-3.8.4-8]
+        qos: granted?.min(publication.qos),
+        // [MQTT-3.3.1-9] 5: [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        retain: as_published && publication.retain,
+        ids,
+    })
+}
+
+/// True if a QoS 0 message would wait behind more than the limits allow.
+fn is_backlogged(connection: &Connection, max_queued: u32) -> bool {
+    let many = max_queued > 0 && connection.outbox.len() >= max_queued as usize;
+    let bytes = connection.outbox.bytes();
+    bytes >= BACKLOG_HARD_BYTES || (many && bytes >= BACKLOG_SOFT_BYTES)
+}
+
+/// The frame of a message, taken into the window above QoS 0. `None` if the client takes no packet
+/// that large: then it counts as delivered. `[MQTT-3.1.2-24]`, `[MQTT-3.1.2-25]` of 5.0
+fn window(session: &mut Session, connection: &Connection, delivery: Delivery) -> Option<PublishFrame> {
+    let mut frame = PublishFrame { delivery, id: None, dup: false, expiry: None };
+    if let (Some(most), Some(version)) = (connection.max_packet_size, connection.version) {
+        let mut packet = frame.to_packet(version);
+        if packet.qos != QoS::AtMostOnce {
+            packet.id = Some(crate::mqtt::PacketId::FIRST);
+        }
+        let expiry = if frame.delivery.publication.expires.is_some() { 5 } else { 0 };
+        if codec::encoded_len(&Packet::Publish(packet), version) + expiry > most as usize {
+            return None;
+        }
+    }
+    if frame.delivery.qos != QoS::AtMostOnce {
+        frame.id = Some(session.inflight.insert(frame.delivery.clone()));
+    }
+    Some(frame)
+}

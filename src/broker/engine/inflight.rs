@@ -1,0 +1,165 @@
+//! The window of QoS 1 and 2 messages on their way to a client (4.3, 4.4, 4.9).
+//!
+//! Packet identifiers are given out in order, so the window is a ring: a message's place follows
+//! from its identifier, and first in, first sent again. Does not know connections: it answers what
+//! is to be sent.
+
+use std::collections::VecDeque;
+
+use crate::mqtt::{PacketId, QoS};
+
+use super::publication::Delivery;
+
+/// Identifiers there are: 1 to 65,535.
+const IDS: usize = 65_535;
+
+/// How far a message has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// PUBLISH until PUBACK or PUBREC.
+    Publish(Delivery),
+    /// PUBREL until PUBCOMP.
+    Release,
+}
+
+#[derive(Debug)]
+struct Slot {
+    stage: Stage,
+    /// It was written to some connection: the next time is a repeat.
+    written: bool,
+    /// It was given to the present connection and counts against the window.
+    active: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Inflight {
+    slots: VecDeque<Option<Slot>>,
+    /// Identifier of the first slot.
+    first: PacketId,
+    active: usize,
+    /// To be sent again as the window allows.
+    again: VecDeque<PacketId>,
+}
+
+impl Default for Inflight {
+    fn default() -> Self {
+        Self { slots: VecDeque::new(), first: PacketId::FIRST, active: 0, again: VecDeque::new() }
+    }
+}
+
+impl Inflight {
+    /// True if another message may be sent to a client that takes `limit` at once. `[MQTT-3.3.4-9]`
+    pub fn has_room(&self, limit: u16) -> bool {
+        self.active < usize::from(limit) && self.again.is_empty() && self.slots.len() < IDS
+    }
+
+    /// Takes a message into the window under a new identifier. [MQTT-2.3.1-4] 5: [MQTT-2.2.1-4]
+    pub fn insert(&mut self, delivery: Delivery) -> PacketId {
+        let id = nth_after(self.first, self.slots.len());
+        self.slots.push_back(Some(Slot { stage: Stage::Publish(delivery), written: false, active: true }));
+        self.active += 1;
+        id
+    }
+
+    /// The message with this identifier.
+    pub fn stage(&self, id: PacketId) -> Option<&Stage> {
+        Some(&self.slots.get(self.index(id))?.as_ref()?.stage)
+    }
+
+    /// PUBREC came: the message is the client's, its identifier is held until PUBCOMP.
+    pub fn release(&mut self, id: PacketId) {
+        let index = self.index(id);
+        if let Some(Some(slot)) = self.slots.get_mut(index) {
+            slot.stage = Stage::Release;
+        }
+    }
+
+    /// The message is done with: the identifier is free.
+    pub fn remove(&mut self, id: PacketId) {
+        let index = self.index(id);
+        if let Some(slot) = self.slots.get_mut(index).and_then(Option::take) {
+            self.active -= usize::from(slot.active);
+        }
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first = self.first.next();
+        }
+    }
+
+    /// The PUBLISH is being written; true if it was before.
+    pub fn mark_written(&mut self, id: PacketId) -> bool {
+        let index = self.index(id);
+        match self.slots.get_mut(index) {
+            Some(Some(slot)) => std::mem::replace(&mut slot.written, true),
+            _ => false,
+        }
+    }
+
+    /// True if the PUBLISH was written before.
+    pub fn was_written(&self, id: PacketId) -> bool {
+        matches!(self.slots.get(self.index(id)), Some(Some(Slot { written: true, .. })))
+    }
+
+    /// The connection is gone: all that is open is to be sent again, in order. PUBRELs first, as
+    /// they do not wait for the window `[MQTT-3.3.4-10]`. `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`
+    pub fn rewind(&mut self) {
+        self.active = 0;
+        self.again.clear();
+        let mut publishes = VecDeque::new();
+        let mut id = self.first;
+        for slot in &mut self.slots {
+            if let Some(slot) = slot {
+                slot.active = false;
+                match slot.stage {
+                    Stage::Release => self.again.push_back(id),
+                    Stage::Publish(_) => publishes.push_back(id),
+                }
+            }
+            id = id.next();
+        }
+        self.again.append(&mut publishes);
+    }
+
+    /// The next message to be sent again, if the window of `limit` allows it.
+    pub fn next_again(&mut self, limit: u16) -> Option<(PacketId, &Stage)> {
+        while let Some(id) = self.again.front().copied() {
+            let index = self.index(id);
+            let Some(Some(slot)) =
+                self.slots.get_mut(index).filter(|slot| slot.as_ref().is_some_and(|s| !s.active))
+            else {
+                self.again.pop_front();
+                continue;
+            };
+            if matches!(slot.stage, Stage::Publish(_)) && self.active >= usize::from(limit) {
+                return None;
+            }
+            self.again.pop_front();
+            slot.active = true;
+            self.active += 1;
+            let stage = &self.slots.get(index)?.as_ref()?.stage;
+            return Some((id, stage));
+        }
+        None
+    }
+
+    fn index(&self, id: PacketId) -> usize {
+        (usize::from(id.get()) + IDS - usize::from(self.first.get())) % IDS
+    }
+}
+
+impl Stage {
+    /// The quality of service of a PUBLISH that waits for its acknowledgement.
+    pub fn qos(&self) -> Option<QoS> {
+        match self {
+            Self::Publish(delivery) => Some(delivery.qos),
+            Self::Release => None,
+        }
+    }
+}
+
+/// The identifier `n` after `id`, around the end.
+fn nth_after(id: PacketId, n: usize) -> PacketId {
+    let number = (usize::from(id.get()) - 1 + n) % IDS + 1;
+    u16::try_from(number).ok().and_then(PacketId::new).unwrap_or(PacketId::FIRST)
+}

@@ -1,0 +1,31 @@
+//! What a peer can make the broker hold or do at most, where mosquitto.conf has no option for it.
+
+use std::time::Duration;
+
+/// How long a connection may take to send its CONNECT.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection that the engine closed may take to write its last frames.
+pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// Topic separators in a topic or filter; one more closes the connection, as in mosquitto.
+pub(super) const MAX_TOPIC_SEPARATORS: usize = 200;
+/// The highest topic alias that a client may use (`max_topic_alias`).
+pub(super) const MAX_TOPIC_ALIAS: u16 = 10;
+/// Subscriptions of one session.
+pub(super) const MAX_SUBSCRIPTIONS: usize = 1 << 20;
+/// Retained messages in all.
+pub(super) const MAX_RETAINED: usize = 4 << 20;
+/// Below this many bytes (overhead included) QoS 0 messages wait for a slow reader in any number;
+/// above it, only `max_queued_messages` of them.
+pub(super) const BACKLOG_SOFT_BYTES: usize = 1 << 20;
+/// QoS 0 messages that would wait above this many bytes are dropped.
+pub(super) const BACKLOG_HARD_BYTES: usize = 32 << 20;
+/// Answers that wait to be written: above this, the connection should not be read.
+pub(super) const CONGESTED_FRAMES: usize = 4096;
+/// Answers that wait to be written: a connection that is read nevertheless is closed above this.
+pub(super) const MAX_FRAMES: usize = 1 << 20;
+/// Retained messages of a replay are sent while fewer bytes than this wait to be written.
+pub(super) const REPLAY_BYTES: usize = 64 << 10;
+/// Retained topics that a replay looks at in one go.
+pub(super) const REPLAY_SCAN: usize = 2048;
+/// Publications up to this size are copied out of the read buffer, larger ones only if they stay.
+pub(super) const COPY_BYTES: usize = 4096;

@@ -1,0 +1,174 @@
+//! The end of connections and sessions (3.14, 4.1, 4.13): DISCONNECT, errors, losses, and what
+//! becomes of the will (3.1.2.5).
+
+use std::time::Instant;
+
+use crate::broker::auth::Access;
+use crate::broker::config::Compat;
+use crate::broker::log::LogTypes;
+use crate::mqtt::codec::{DecodeError, DecodeErrorKind};
+use crate::mqtt::packet::{ConnAck, Disconnect, PacketType, Will};
+use crate::mqtt::{Packet, Properties, ProtocolVersion, ReasonCode};
+use crate::text::escape;
+
+use super::connection::State;
+use super::deadline::Timer;
+use super::limits::CLOSE_GRACE;
+use super::phrases::{self, Ending};
+use super::publication::{Publication, after};
+use super::session::{Identity, Lifetime, SessionId};
+use super::{ConnId, Engine, will};
+
+impl Engine {
+    pub(super) fn on_disconnect(
+        &mut self,
+        conn: ConnId,
+        session: SessionId,
+        packet: &Disconnect,
+        now: Instant,
+    ) {
+        self.debug(session, |id| format!("Received DISCONNECT from {id}"));
+        if let Some(secs) = packet.properties.session_expiry_interval() {
+            let lifetime = self.capped(Lifetime::from_secs(secs));
+            let Some(session) = self.sessions.get_mut(session) else { return };
+            // 5: 3.14.2.2.2
+            if session.asked_lifetime == Lifetime::Connection && secs > 0 {
+                self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
+                return;
+            }
+            session.lifetime = lifetime;
+        }
+        self.close(conn, &Ending::Goodbye(packet.reason), now);
+    }
+
+    pub(super) fn on_malformed(&mut self, conn: ConnId, error: &DecodeError, now: Instant) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let reason = error.reason();
+        let ending = match error.kind {
+            DecodeErrorKind::TooLarge => Ending::Oversize,
+            _ if reason == ReasonCode::PROTOCOL_ERROR => Ending::Protocol(reason),
+            _ => Ending::Malformed(reason),
+        };
+        if connection.state != State::Fresh {
+            self.close(conn, &ending, now);
+            return;
+        }
+        let v21 = self.config.compat == Compat::V21;
+        let refusal = |code| Packet::ConnAck(ConnAck { code, ..ConnAck::default() });
+        if error.kind == DecodeErrorKind::UnsupportedVersion {
+            // [MQTT-3.1.2-2]
+            let (version, code) = if v21 {
+                (ProtocolVersion::V5, reason)
+            } else {
+                (ProtocolVersion::V311, ReasonCode::V3_UNACCEPTABLE_PROTOCOL)
+            };
+            connection.version = Some(version);
+            connection.send(refusal(code));
+            self.close(conn, &Ending::Refused(reason), now);
+            return;
+        }
+        // Before 5.0 a CONNECT that breaks the format gets no answer. [MQTT-3.1.4-1]
+        let is_connect = error.packet == Some(PacketType::Connect);
+        if v21 && is_connect && error.version == Some(ProtocolVersion::V5) {
+            connection.version = Some(ProtocolVersion::V5);
+            connection.send(refusal(reason));
+        }
+        self.close(conn, &ending, now);
+    }
+
+    /// Ends a connection: says so in the log, to a 5.0 client, and to its session.
+    pub(super) fn close(&mut self, conn: ConnId, ending: &Ending, now: Instant) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let session = connection.session();
+        if connection.state == State::Closing {
+            return;
+        }
+        connection.state = State::Closing;
+        let client_id = session.and_then(|id| self.sessions.get(id)).map(|it| it.identity.client_id.clone());
+        let (kind, line) = phrases::ended(self.config.compat, ending, client_id.as_deref(), &connection.peer);
+        self.outputs.log_connection(kind, || line);
+        connection.outbox.forget_stored();
+        // [MQTT-4.13.1-1], [MQTT-3.14.0-1]; never before 5.0
+        if session.is_some() && connection.version == Some(ProtocolVersion::V5) {
+            let told = match ending {
+                Ending::TakenOver if self.config.compat == Compat::V20 => None,
+                _ => ending.disconnect_reason(),
+            };
+            if let Some(reason) = told {
+                connection.send(Packet::Disconnect(Disconnect { reason, properties: Properties::new() }));
+            }
+        }
+        self.outputs.wake(conn, connection);
+        self.deadlines.set(Timer::Connection(conn), now + CLOSE_GRACE);
+        if let Some(session) = session {
+            self.stats.clients_connected -= 1;
+            // [MQTT-3.1.2-10], [MQTT-3.14.4-3]
+            let keeps_will = !matches!(ending, Ending::Goodbye(ReasonCode::SUCCESS) | Ending::ShuttingDown);
+            self.detach(session, keeps_will, now);
+        }
+    }
+
+    /// A session whose connection has ended.
+    fn detach(&mut self, id: SessionId, keeps_will: bool, now: Instant) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        session.conn = None;
+        session.inflight.rewind();
+        if !keeps_will {
+            session.will = None;
+        }
+        let delay = session.will.as_deref().map(will::delay);
+        match session.lifetime {
+            Lifetime::Connection => return self.end_session(id, now),
+            Lifetime::Secs(secs) => self.deadlines.set(Timer::Session(id), after(now, secs)),
+            Lifetime::Forever => {}
+        }
+        match delay {
+            None => {}
+            Some(0) => self.release_will(id, now),
+            // [MQTT-3.1.2-8] of 5.0; if the session ends first, that releases it.
+            Some(secs) => self.deadlines.set(Timer::Will(id), after(now, secs)),
+        }
+    }
+
+    /// The session is over: nothing of it is left but its will, which goes out now.
+    pub(super) fn end_session(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.remove(id) else { return };
+        for filter in session.subscriptions.keys() {
+            self.subscriptions.remove(id, filter);
+        }
+        self.deadlines.cancel(&Timer::Session(id));
+        self.deadlines.cancel(&Timer::Will(id));
+        if let Some(will) = session.will {
+            self.publish_will(&session.identity, *will, id, now);
+        }
+    }
+
+    /// The will of a client that has been away for its delay.
+    pub(super) fn release_will(&mut self, id: SessionId, now: Instant) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(will) = session.will.take() else { return };
+        let identity = session.identity.clone();
+        self.deadlines.cancel(&Timer::Will(id));
+        self.publish_will(&identity, *will, id, now);
+    }
+
+    fn publish_will(&mut self, who: &Identity, will: Will, origin: SessionId, now: Instant) {
+        let topic = will.topic.clone();
+        let decision = self.rules.check(who.zone, who.subject(), topic.as_str(), Access::Write);
+        if !decision.allowed {
+            self.outputs
+                .log(LogTypes::DENIED, || phrases::denied("will", topic.as_str(), who, None, decision));
+            return;
+        }
+        let publication = Publication::new(will::into_publish(will), Some(origin), true, now);
+        self.publish(publication, now);
+    }
+
+    /// A debug line that names a client, made only if debug lines are logged.
+    pub(super) fn debug(&mut self, session: SessionId, line: impl FnOnce(&str) -> String) {
+        if self.outputs.logs(LogTypes::DEBUG) {
+            let id = self.sessions.get(session).map(|it| escape(&it.identity.client_id)).unwrap_or_default();
+            self.outputs.log(LogTypes::DEBUG, || line(&id));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! PUBLISH from a client (3.3, 4.3): its rights, its acknowledgement, retaining it, passing it on.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::auth::Access;
+use crate::broker::log::LogTypes;
+use crate::mqtt::packet::{Ack, Publish};
+use crate::mqtt::{Packet, PacketId, QoS, ReasonCode};
+use crate::text::escape;
+
+use super::deadline::Timer;
+use super::delivery::Reach;
+use super::limits::MAX_TOPIC_SEPARATORS;
+use super::phrases::{self, Ending};
+use super::publication::Publication;
+use super::session::SessionId;
+use super::{ConnId, Engine};
+
+impl Engine {
+    pub(super) fn on_publish(&mut self, conn: ConnId, id: SessionId, mut publish: Publish, now: Instant) {
+        self.stats.publish_received += 1;
+        self.stats.publish_bytes_received += publish.payload.len() as u64;
+        if let Err(ending) = self.check_publish(conn, &mut publish) {
+            return self.close(conn, &ending, now);
+        }
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if publish.qos == QoS::ExactlyOnce
+            && let Some(packet_id) = publish.id
+        {
+            // [MQTT-4.3.3-2] 5: [MQTT-4.3.3-10]
+            if session.received.contains(&packet_id) {
+                self.debug(id, |id| format!("Received PUBLISH from {id} {}", phrases::publish_in(&publish)));
+                return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
+            }
+            // [MQTT-3.3.4-7]
+            let most = match self.config.limits.max_inflight_messages {
+                0 => u16::MAX,
+                most => most,
+            };
+            if session.version.is_v5() && session.received.len() >= usize::from(most) {
+                let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
+                return self.close(conn, &Ending::Protocol(reason), now);
+            }
+        }
+        let (qos, packet_id) = (publish.qos, publish.id);
+        let reason = self.accept(conn, id, publish, now);
+        let Some(packet_id) = packet_id else { return };
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        // A refusal is told in 5.0 only; before, it looks like any other. [MQTT-3.3.5-2]
+        if qos == QoS::ExactlyOnce && (reason.is_success() || !session.version.is_v5()) {
+            session.received.insert(packet_id);
+        }
+        self.acknowledge(conn, id, qos, packet_id, reason);
+    }
+
+    /// What makes a PUBLISH a protocol error. Puts the topic in that an alias stands for.
+    fn check_publish(&mut self, conn: ConnId, publish: &mut Publish) -> Result<(), Ending> {
+        // [MQTT-3.3.4-6]
+        if publish.properties.subscription_identifier().is_some() {
+            return Err(Ending::Protocol(ReasonCode::PROTOCOL_ERROR));
+        }
+        if let Some(connection) = self.connections.get_mut(conn) {
+            let topic = std::mem::take(&mut publish.topic);
+            let alias = publish.properties.topic_alias();
+            publish.topic = connection.aliases.resolve(topic, alias).map_err(Ending::Protocol)?;
+        }
+        if separators(publish.topic.as_str()) > MAX_TOPIC_SEPARATORS {
+            return Err(Ending::Malformed(ReasonCode::TOPIC_NAME_INVALID));
+        }
+        Ok(())
+    }
+
+    /// Passes a publication on if its client may; the reason code for its acknowledgement.
+    fn accept(&mut self, conn: ConnId, id: SessionId, publish: Publish, now: Instant) -> ReasonCode {
+        let Some(session) = self.sessions.get(id) else { return ReasonCode::UNSPECIFIED_ERROR };
+        let who = &session.identity;
+        let topic = publish.topic.as_str();
+        let decision = self.rules.check(who.zone, who.subject(), topic, Access::Write);
+        let limit = self.config.limits.message_size_limit as usize;
+        let too_large = limit > 0 && publish.payload.len() > limit;
+        if self.outputs.logs(LogTypes::DEBUG) {
+            let verb = match (decision.allowed, too_large) {
+                (false, _) => "Denied",
+                (true, true) => "Dropped too large",
+                (true, false) => "Received",
+            };
+            let line =
+                format!("{verb} PUBLISH from {} {}", escape(&who.client_id), phrases::publish_in(&publish));
+            self.outputs.log(LogTypes::DEBUG, || line);
+        }
+        if !decision.allowed {
+            let peer = self.connections.get(conn).map(|connection| &connection.peer);
+            self.outputs.log(LogTypes::DENIED, || phrases::denied("publish to", topic, who, peer, decision));
+            return ReasonCode::NOT_AUTHORIZED;
+        }
+        if too_large {
+            // As mosquitto says it, though the standard does not list this code here.
+            return ReasonCode::PACKET_TOO_LARGE;
+        }
+        let keep = publish.retain || self.reaches_absent(topic);
+        let publication = Publication::new(publish, Some(id), keep, now);
+        match self.publish(publication, now) {
+            Reach::Somebody => ReasonCode::SUCCESS,
+            Reach::Nobody => ReasonCode::NO_MATCHING_SUBSCRIBERS,
+        }
+    }
+
+    /// Retains a publication if it asks for that, and delivers it to all who subscribed.
+    pub(super) fn publish(&mut self, mut publication: Publication, now: Instant) -> Reach {
+        self.serial += 1;
+        publication.serial = self.serial;
+        let publication = Arc::new(publication);
+        // [MQTT-3.3.1-12] 5: [MQTT-3.3.1-8]
+        if publication.retain {
+            let timer = Timer::Retained(publication.topic.as_byte_string().clone());
+            match publication.expires {
+                Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, at),
+                _ => self.deadlines.cancel(&timer),
+            }
+            if !self.retained.set(&publication) {
+                self.outputs.log(LogTypes::WARNING, || {
+                    "Too many retained messages: a new one was not stored.".to_owned()
+                });
+            }
+        }
+        self.route(&publication, now)
+    }
+
+    /// PUBACK or PUBREC. [MQTT-3.3.4-1], [MQTT-2.3.1-6] 5: [MQTT-2.2.1-5]
+    fn acknowledge(
+        &mut self,
+        conn: ConnId,
+        id: SessionId,
+        qos: QoS,
+        packet_id: PacketId,
+        reason: ReasonCode,
+    ) {
+        let name = if qos == QoS::ExactlyOnce { "PUBREC" } else { "PUBACK" };
+        self.debug(id, |id| format!("Sending {name} to {id} (m{packet_id}, rc{})", reason.0));
+        let ack = Ack::with_reason(packet_id, reason);
+        self.send(conn, if qos == QoS::ExactlyOnce { Packet::PubRec(ack) } else { Packet::PubAck(ack) });
+    }
+}
+
+/// How many `/` a topic or filter has.
+pub(super) fn separators(topic: &str) -> usize {
+    topic.bytes().filter(|byte| *byte == b'/').count()
+}

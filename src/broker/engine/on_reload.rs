@@ -1,0 +1,31 @@
+//! New configuration and rules while clients are connected. ACLs act at once on every delivery, as
+//! nothing of them is remembered; here is only who must go.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::broker::auth::Rules;
+use crate::broker::config::Config;
+
+use super::Engine;
+use super::phrases::Ending;
+
+impl Engine {
+    pub(super) fn on_reload(&mut self, config: Arc<Config>, rules: Arc<Rules>, now: Instant) {
+        self.outputs.configure(&config.log);
+        self.config = config;
+        let old = std::mem::replace(&mut self.rules, rules);
+        for id in self.sessions.ids() {
+            let Some(session) = self.sessions.get_mut(id) else { continue };
+            let Some(conn) = session.conn else { continue };
+            let Some(connection) = self.connections.get(conn) else { continue };
+            let was = session.identity.zone;
+            let zone = self.config.listeners.get(connection.peer.listener).map_or(0, |it| it.security);
+            session.identity.zone = zone;
+            let username = session.identity.username.as_deref();
+            if !self.rules.still_admits(zone, username, &old, was) {
+                self.close(conn, &Ending::Administrative, now);
+            }
+        }
+    }
+}

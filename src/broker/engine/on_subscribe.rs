@@ -1,0 +1,103 @@
+//! SUBSCRIBE and UNSUBSCRIBE (3.8 to 3.11). As in mosquitto no right is needed to subscribe: the
+//! right to read is asked for at each delivery.
+
+use std::time::Instant;
+
+use crate::broker::log::LogTypes;
+use crate::mqtt::packet::{RetainHandling, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe};
+use crate::mqtt::{Packet, Properties, ReasonCode, TopicFilter};
+use crate::text::escape;
+
+use super::limits::{MAX_SUBSCRIPTIONS, MAX_TOPIC_SEPARATORS};
+use super::on_publish::separators;
+use super::phrases::Ending;
+use super::publication::owned;
+use super::retained::Replay;
+use super::session::SessionId;
+use super::subscriptions::Grant;
+use super::{ConnId, Engine};
+
+impl Engine {
+    pub(super) fn on_subscribe(&mut self, conn: ConnId, id: SessionId, packet: &Subscribe, now: Instant) {
+        self.debug(id, |id| format!("Received SUBSCRIBE from {id}"));
+        for Subscription { filter, options } in &packet.subscriptions {
+            if separators(filter.as_str()) > MAX_TOPIC_SEPARATORS {
+                return self.close(conn, &Ending::Malformed(ReasonCode::TOPIC_FILTER_INVALID), now);
+            }
+            // [MQTT-3.8.3-4] of 5.0
+            if options.no_local && filter.shared().is_some() {
+                return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
+            }
+        }
+        let subscription_id = packet.properties.subscription_identifier();
+        // [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1] 5: [MQTT-3.8.4-5], [MQTT-3.8.4-6]
+        let codes = packet.subscriptions.iter().map(|it| self.subscribe(id, it, subscription_id)).collect();
+        self.debug(id, |id| format!("Sending SUBACK to {id}"));
+        // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
+        self.send(conn, Packet::SubAck(SubAck { id: packet.id, properties: Properties::new(), codes }));
+        self.replay(id, now);
+    }
+
+    /// One filter of a SUBSCRIBE; the code for it.
+    fn subscribe(&mut self, id: SessionId, asked: &Subscription, subscription_id: Option<u32>) -> ReasonCode {
+        let Subscription { filter, options } = asked;
+        self.outputs.log(LogTypes::DEBUG, || format!("\t{} (QoS {})", escape(filter.as_str()), options.qos));
+        let Some(session) = self.sessions.get_mut(id) else { return ReasonCode::UNSPECIFIED_ERROR };
+        let filter = match session.subscriptions.get_key_value(filter) {
+            Some((filter, _)) => filter.clone(),
+            None if session.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
+                let v5 = session.version.is_v5();
+                return if v5 { ReasonCode::QUOTA_EXCEEDED } else { ReasonCode::UNSPECIFIED_ERROR };
+            }
+            // A copy, so that the buffer it was read into can go.
+            None => match TopicFilter::new(owned(filter.as_byte_string())) {
+                Ok(filter) => filter,
+                Err(_) => return ReasonCode::TOPIC_FILTER_INVALID,
+            },
+        };
+        let grant = Grant::new(*options, subscription_id);
+        let new = self.subscriptions.insert(id, &filter, grant);
+        let client_id = &session.identity.client_id;
+        self.outputs.log(LogTypes::SUBSCRIBE, || {
+            format!("{} {} {}", escape(client_id), options.qos, escape(filter.as_str()))
+        });
+        // [MQTT-3.3.1-6], [MQTT-3.8.4-3] 5: [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => new,
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted && filter.shared().is_none() {
+            self.tickets += 1;
+            session.subscriptions.insert(filter.clone(), self.tickets);
+            session.add_replay(Replay::new(filter, grant, self.tickets, self.serial));
+        } else if new {
+            session.subscriptions.insert(filter, 0);
+        }
+        ReasonCode(options.qos.as_u8())
+    }
+
+    pub(super) fn on_unsubscribe(&mut self, conn: ConnId, id: SessionId, packet: &Unsubscribe) {
+        self.debug(id, |id| format!("Received UNSUBSCRIBE from {id}"));
+        let codes: Vec<_> = packet.filters.iter().map(|filter| self.unsubscribe(id, filter)).collect();
+        self.debug(id, |id| format!("Sending UNSUBACK to {id}"));
+        // [MQTT-3.10.4-4], [MQTT-3.10.4-5] 5: [MQTT-3.11.3-1], [MQTT-3.11.3-2]
+        let v5 = self.sessions.get(id).is_some_and(|session| session.version.is_v5());
+        let codes = if v5 { codes } else { Vec::new() };
+        self.send(conn, Packet::UnsubAck(UnsubAck { id: packet.id, properties: Properties::new(), codes }));
+    }
+
+    fn unsubscribe(&mut self, id: SessionId, filter: &TopicFilter) -> ReasonCode {
+        self.outputs.log(LogTypes::DEBUG, || format!("\t{}", escape(filter.as_str())));
+        let Some(session) = self.sessions.get_mut(id) else { return ReasonCode::UNSPECIFIED_ERROR };
+        let client_id = &session.identity.client_id;
+        self.outputs
+            .log(LogTypes::UNSUBSCRIBE, || format!("{} {}", escape(client_id), escape(filter.as_str())));
+        // [MQTT-3.10.4-1], [MQTT-3.10.4-2]
+        if session.subscriptions.remove(filter).is_some() && self.subscriptions.remove(id, filter) {
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::NO_SUBSCRIPTION_EXISTED
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The will of a client (3.1.2.5, 3.1.3.2): what is published when it vanishes. Data only; when it
+//! goes out is decided in `on_disconnect`.
+
+use bytes::Bytes;
+
+use crate::mqtt::Property;
+use crate::mqtt::packet::{Publish, Will};
+
+use super::publication::{owned_properties, owned_topic};
+
+/// A copy that does not hold the buffer of its CONNECT.
+pub(super) fn keep(will: &Will) -> Will {
+    Will {
+        topic: owned_topic(&will.topic),
+        payload: Bytes::copy_from_slice(&will.payload),
+        qos: will.qos,
+        retain: will.retain,
+        properties: owned_properties(&will.properties),
+    }
+}
+
+/// Seconds between the end of the connection and the will.
+pub(super) fn delay(will: &Will) -> u32 {
+    will.properties.will_delay_interval().unwrap_or(0)
+}
+
+/// The message that the will is. [MQTT-3.1.2-9], [MQTT-3.1.2-17] 5: [MQTT-3.1.2-15]
+pub(super) fn into_publish(will: Will) -> Publish {
+    let Will { topic, payload, qos, retain, mut properties } = will;
+    properties.retain(|property| !matches!(property, Property::WillDelayInterval(_)));
+    Publish { dup: false, qos, retain, topic, id: None, payload, properties }
+}
