@@ -7,6 +7,7 @@ mod connection;
 pub mod files;
 mod hub;
 mod listener;
+pub mod log_sink;
 pub mod signals;
 mod timer;
 
