@@ -1,6 +1,7 @@
 //! `mqttlab check`: everything that can be known about scenario files before anything starts.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use anstream::stream::IsTerminal as _;
@@ -81,10 +82,10 @@ fn summary(cases: &[Case]) -> String {
     let rows: usize = cases.iter().filter_map(rows).sum();
     let mut text = plural(cases.len(), "case");
     if rows > 0 {
-        text += &format!(" with {}", plural(rows, "table row"));
+        let _ = write!(text, " with {}", plural(rows, "table row"));
     }
     if !least.is_zero() {
-        text += &format!(", at least {} one after the other", print_duration(least));
+        let _ = write!(text, ", at least {} one after the other", print_duration(least));
     }
     text
 }

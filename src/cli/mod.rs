@@ -25,8 +25,15 @@ pub use exit::{EXITS, Exit};
 #[derive(Debug, Parser)]
 #[command(name = "mqttlab", version, about, max_term_width = 100, after_help = EXAMPLES)]
 struct Cli {
-    /// When to use colours; NO_COLOR and CLICOLOR_FORCE are heard as well
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    /// When to use colours
+    #[arg(
+        long,
+        help = "When to use colours; NO_COLOR and CLICOLOR_FORCE are heard as well",
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN"
+    )]
     color: Color,
     #[command(subcommand)]
     command: Command,

@@ -97,11 +97,8 @@ impl Selection {
 }
 
 fn unknown(option: &str, word: &str, meant: Option<&str>) -> String {
-    let mut text = format!("{option} {word} matches nothing");
-    if let Some(meant) = meant {
-        text += &format!(", did you mean {meant}?");
-    }
-    text
+    let meant = meant.map_or(String::new(), |meant| format!(", did you mean {meant}?"));
+    format!("{option} {word} matches nothing{meant}")
 }
 
 /// What of a case a word of `--only` names.

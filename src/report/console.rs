@@ -2,6 +2,7 @@
 //! says how it went. Never says passed of a run in which something could not be told.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anstyle::{AnsiColor, Style};
@@ -22,6 +23,7 @@ const MECHANISM_WIDTH: usize = 20;
 
 /// How much is said.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of a command line")]
 pub struct ConsoleOptions {
     /// ANSI sequences.
     pub colour: bool,
@@ -155,12 +157,12 @@ impl Console {
         );
         if outcome.case.id.row.is_some() {
             let mechanism = escape(outcome.mechanism.as_deref().unwrap_or("-"));
-            line += &format!("{mechanism:<MECHANISM_WIDTH$}  ");
+            let _ = write!(line, "{mechanism:<MECHANISM_WIDTH$}  ");
         }
         line += &escape(&outcome.case.title);
         line.push('\n');
         for note in &outcome.notes {
-            line += &format!("  {}  {}\n", self.paint.with(DIM, "note    "), escape(note));
+            let _ = writeln!(line, "  {}  {}", self.paint.with(DIM, "note    "), escape(note));
         }
         line
     }
@@ -184,10 +186,9 @@ impl Console {
     fn summary(&self) -> String {
         let mut out = String::new();
         if self.shortened > 0 {
-            out += &format!(
-                "{} shown by the first line only; --verbose shows all packets and hints\n",
-                plural(self.shortened, "case"),
-            );
+            let cases = plural(self.shortened, "case");
+            let _ =
+                writeln!(out, "{cases} shown by the first line only; --verbose shows all packets and hints");
         }
         if self.files.len() > 1 || self.options.verbose {
             out += &self.per_file();
@@ -195,9 +196,9 @@ impl Console {
         out += &self.grouped(Verdict::Skipped, &self.skipped);
         out += &self.grouped(Verdict::Known, &self.known);
         if let Some((earned, all, untold)) = self.tally.points() {
-            out += &format!("points {earned} of {all}");
+            let _ = write!(out, "points {} of {}", points(earned), points(all));
             if untold > 0.0 {
-                out += &format!(" ({untold} could not be told)");
+                let _ = write!(out, " ({} could not be told)", points(untold));
             }
             out.push('\n');
         }
@@ -206,13 +207,12 @@ impl Console {
 
     fn per_file(&self) -> String {
         let width = self.files.keys().map(|file| escape(file).chars().count()).max().unwrap_or(0);
-        self.files
-            .iter()
-            .map(|(file, counts)| {
-                let file = format!("{:<width$}", escape(file));
-                format!("  {file}  {}\n", self.counts(|verdict| counts.get(&verdict).copied().unwrap_or(0)))
-            })
-            .collect()
+        let mut out = String::new();
+        for (file, counts) in &self.files {
+            let counts = counts_of(|verdict| counts.get(&verdict).copied().unwrap_or(0));
+            let _ = writeln!(out, "  {:<width$}  {counts}", escape(file));
+        }
+        out
     }
 
     fn grouped(&self, verdict: Verdict, groups: &BTreeMap<String, Vec<CaseId>>) -> String {
@@ -223,8 +223,9 @@ impl Console {
                 cases.iter().take(NAMES_SHOWN).map(|case| escape(&case.to_string())).collect();
             let more = cases.len().saturating_sub(NAMES_SHOWN);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            out += &format!(
-                "{} {}: {}\n      {}{more}\n",
+            let _ = writeln!(
+                out,
+                "{} {}: {}\n      {}{more}",
                 self.paint.with(style, word),
                 plural(cases.len(), "case"),
                 escape(reason),
@@ -249,24 +250,13 @@ impl Console {
         } else {
             ("", AnsiColor::Green)
         };
-        let mut counts = self.counts(|verdict| tally.count(verdict));
+        let mut counts = counts_of(|verdict| tally.count(verdict));
         if missing > 0 {
-            counts += &format!(", {missing} not run");
+            let _ = write!(counts, ", {missing} not run");
         }
         let seconds = std::time::Duration::try_from_secs_f64(tally.seconds).unwrap_or_default();
         let text = format!("{word}{counts} in {}", print_duration(seconds));
         self.paint.with(Style::new().bold().fg_color(Some(colour.into())), text) + "\n"
-    }
-
-    /// What is bad first; what there is none of is left out, but something is always said.
-    fn counts(&self, count: impl Fn(Verdict) -> usize) -> String {
-        let order = [Verdict::Failed, Verdict::Errored, Verdict::Passed, Verdict::Skipped, Verdict::Known];
-        let parts: Vec<String> = order
-            .into_iter()
-            .filter(|verdict| count(*verdict) > 0)
-            .map(|verdict| format!("{} {verdict}", count(verdict)))
-            .collect();
-        if parts.is_empty() { "no case ended".to_owned() } else { parts.join(", ") }
     }
 }
 
@@ -290,4 +280,20 @@ impl Report for Console {
         self.out.write_all(summary.as_bytes())?;
         self.out.flush()
     }
+}
+
+/// What is bad first; what there is none of is left out, but something is always said.
+fn counts_of(count: impl Fn(Verdict) -> usize) -> String {
+    let order = [Verdict::Failed, Verdict::Errored, Verdict::Passed, Verdict::Skipped, Verdict::Known];
+    let parts: Vec<String> = order
+        .into_iter()
+        .filter(|verdict| count(*verdict) > 0)
+        .map(|verdict| format!("{} {verdict}", count(verdict)))
+        .collect();
+    if parts.is_empty() { "no case ended".to_owned() } else { parts.join(", ") }
+}
+
+/// Points to two places: shares of rows add up to what was shared.
+fn points(points: f64) -> f64 {
+    (points * 100.0).round() / 100.0
 }

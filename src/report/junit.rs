@@ -1,6 +1,7 @@
 //! JUnit XML, as quick-junit writes it: a suite a file, a test case a case or table row. A known
 //! deviation counts as skipped. A run that was cut short holds a suite that errors.
 
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ impl Report for Junit {
             document.add_test_suite(suite);
         }
         document.serialize(&mut self.out).map_err(io::Error::other)?;
-        self.out.flush()
+        io::Write::flush(&mut self.out)
     }
 }
 
@@ -96,10 +97,10 @@ fn test_case(outcome: &Outcome, context: &Context) -> TestCase {
     let id = &outcome.case.id;
     let mut name = id.scenario.clone();
     if let Some(row) = id.row {
-        name += &format!(".{row}");
+        let _ = write!(name, ".{row}");
     }
     if !id.variant.is_empty() {
-        name += &format!(" ({})", id.variant);
+        let _ = write!(name, " ({})", id.variant);
     }
     let mut case = TestCase::new(xml(&name), status(outcome, context));
     case.set_classname(xml(&id.file));

@@ -1,4 +1,5 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
 mod readme;
+mod report;
 mod tidy;
