@@ -11,6 +11,7 @@ mod interrupt;
 mod list;
 mod load;
 mod outputs;
+mod passwd;
 mod run;
 mod select;
 
@@ -53,6 +54,7 @@ enum Command {
     Run(run::Args),
     Check(check::Args),
     List(list::Args),
+    Passwd(passwd::Args),
 }
 
 /// When to use colours.
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Passwd(args) => passwd::run(&args),
     };
     match done {
         Ok(exit) => exit.into(),

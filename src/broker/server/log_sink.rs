@@ -8,7 +8,9 @@ use std::io::{self, Write as _};
 
 use jiff::fmt::strtime::{BrokenDownTime, Config as Strftime};
 use jiff::{Timestamp, Zoned};
+use parking_lot::Mutex;
 
+use super::LogSink;
 use crate::broker::config::{LogConfig, LogDestination};
 use crate::broker::log::{LogLine, LogTypes};
 use crate::diagnostic::Diagnostic;
@@ -18,7 +20,7 @@ const MAX_LINE: usize = 999;
 
 /// The open destinations of a [`LogConfig`].
 #[derive(Debug)]
-pub struct LogSink {
+pub struct LogDestinations {
     types: LogTypes,
     stamp: Stamp,
     outputs: Vec<Output>,
@@ -41,7 +43,7 @@ enum Stamp {
     Format(String),
 }
 
-impl LogSink {
+impl LogDestinations {
     /// Opens the destinations; files are appended to. Opening them anew is also what SIGHUP and a
     /// rotated log file ask for.
     pub fn open(config: &LogConfig) -> Result<Self, Diagnostic> {
@@ -67,6 +69,12 @@ impl LogSink {
             (true, Some(format)) => Stamp::Format(format.clone()),
         };
         Ok(Self { types: config.types, stamp, outputs, buffer: Vec::new() })
+    }
+
+    /// As what a [`Broker`](super::Broker) writes its lines to.
+    pub fn into_sink(self) -> LogSink {
+        let destinations = Mutex::new(self);
+        Box::new(move |line| destinations.lock().write([line]))
     }
 
     /// Whether a line of this type is written anywhere.
@@ -153,7 +161,7 @@ mod tests {
         let config = LogConfig { destinations: vec![LogDestination::File(path.clone())], ..config };
         for line in lines {
             // Opened anew each time: files are appended to.
-            LogSink::open(&config).expect("can be opened").write([line]);
+            LogDestinations::open(&config).expect("can be opened").write([line]);
         }
         std::fs::read_to_string(path).expect("was written")
     }
@@ -191,10 +199,10 @@ mod tests {
     #[test]
     fn nothing_goes_nowhere_and_a_bad_path_is_an_error() {
         let nowhere = LogConfig { destinations: Vec::new(), ..LogConfig::default() };
-        assert!(!LogSink::open(&nowhere).expect("opens nothing").wants(LogTypes::ERROR));
+        assert!(!LogDestinations::open(&nowhere).expect("opens nothing").wants(LogTypes::ERROR));
         let path = LogDestination::File("/nonexistent/folder/log".into());
         let bad = LogConfig { destinations: vec![path], ..LogConfig::default() };
-        let error = LogSink::open(&bad).expect_err("no such folder");
+        let error = LogDestinations::open(&bad).expect_err("no such folder");
         assert_eq!(error.message, "Unable to open log file /nonexistent/folder/log for writing");
     }
 }
