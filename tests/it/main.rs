@@ -2,4 +2,5 @@
 
 mod readme;
 mod report;
+mod simulation;
 mod tidy;
