@@ -1,6 +1,8 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod properties;
 mod readme;
 mod report;
 mod simulation;
+mod support;
 mod tidy;

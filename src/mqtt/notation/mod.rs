@@ -3,9 +3,21 @@
 //! Printing and parsing use one table of fields a packet, so that what is printed parses back to
 //! the same packet. A parsed line is kept as named fields: it can be *built* into bytes (defaults
 //! for what is not named, forced flags and lengths for wrong packets) or *matched* against a
-//! packet that came (what is not named is not checked).
+//! packet that came (what is not named is not checked). Knows nothing of `>`, `<`, `|` and the
+//! rest of a packet block: that is the scenario language's.
+
+mod build;
+mod fields;
+mod lex;
+mod matching;
+mod parse;
+mod print;
+mod value;
 
 use std::ops::Range;
+
+pub use fields::{COMMON_FIELDS, FieldDoc, FieldSpec, Form, PACKETS, PacketSpec};
+pub use print::print;
 
 use super::packet::PacketType;
 use super::raw::RawPacket;
@@ -25,8 +37,12 @@ pub struct PacketLine {
 pub struct Field {
     /// The canonical name: a positional topic is `topic`, a quoted string is `payload`, …
     pub name: &'static str,
+    /// The name in a user property: `colour` of `user.colour=blue`.
+    pub key: Option<String>,
     /// The unquoted value; empty for a bare flag.
     pub value: String,
+    /// It stood in quotes, so a leading `hex:` means itself.
+    pub quoted: bool,
     /// Where it stands in the parsed text, bytes.
     pub span: Range<usize>,
 }
@@ -43,6 +59,17 @@ pub struct NotationError {
     pub help: Option<String>,
 }
 
+impl NotationError {
+    fn new(message: impl Into<String>, span: Range<usize>) -> Self {
+        Self { message: message.into(), span, help: None }
+    }
+
+    fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
 /// How a packet differs from a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
@@ -57,26 +84,28 @@ pub struct Mismatch {
 impl PacketLine {
     /// Reads `CONNACK 0 session_present=1 …`.
     pub fn parse(text: &str) -> Result<Self, NotationError> {
-        let _ = text;
-        unimplemented!()
+        parse::line(text)
     }
 
     /// The bytes that a client or server of `version` would send, forced errors included.
     pub fn build(&self, version: ProtocolVersion) -> Result<RawPacket, NotationError> {
-        let _ = version;
-        unimplemented!()
+        build::line(self, version)
     }
 
-    /// Whether `packet` is what the line says, as far as the line says it.
+    /// Whether `packet` is what the line says, as far as the line says it. Lists (filters, codes)
+    /// are compared whole, and properties in any order.
     pub fn matches(&self, packet: &Packet) -> Result<(), Mismatch> {
-        let _ = packet;
-        unimplemented!()
+        matching::line(self, packet)
     }
-}
 
-/// Prints `packet` as one line that [`PacketLine::parse`] reads back. Passwords are printed:
-/// redaction is the event log's business.
-pub fn print(packet: &Packet, version: ProtocolVersion) -> String {
-    let _ = (packet, version);
-    unimplemented!()
+    /// The first field that only makes sense on a packet that is sent (`flags`, `length`, …):
+    /// no packet that came matches a line with one.
+    pub fn send_only(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| fields::is_send_only(self.kind, field.name))
+    }
+
+    /// The first field that only MQTT 5 has, properties among them.
+    pub fn needs_v5(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| build::is_v5_only(self.kind, field))
+    }
 }
