@@ -190,7 +190,7 @@ proptest! {
         loop {
             let after = pieces.last().cloned();
             let stop = pieces.len() + piece;
-            let end = tree.scan_in(&filter, after.as_ref().map(|topic| topic.as_str()), |topic| {
+            let end = tree.scan_in(&filter, after.as_ref().map(mqttlab::mqtt::TopicName::as_str), |topic| {
                 pieces.push(topic.clone());
                 if pieces.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });

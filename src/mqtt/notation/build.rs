@@ -118,12 +118,11 @@ impl Builder<'_> {
 
     /// Writes a string or binary field that `name` says, or an empty one.
     fn put_named(&self, into: &mut BytesMut, name: &str) -> Result<(), NotationError> {
-        match self.field(name) {
-            Some(field) => self.put_field(into, field),
-            None => {
-                into.put_u16(0);
-                Ok(())
-            }
+        if let Some(field) = self.field(name) {
+            self.put_field(into, field)
+        } else {
+            into.put_u16(0);
+            Ok(())
         }
     }
 

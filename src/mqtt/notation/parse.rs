@@ -73,12 +73,11 @@ fn unknown(kind: PacketType, name: &str, word: &Word) -> NotationError {
 /// A word without `=`: a flag by its name, or the field that stands there without one.
 fn positional(line: &mut PacketLine, word: &Word) -> Result<Field, NotationError> {
     let kind = line.kind;
-    if !word.quoted {
-        if let Some((name, Meaning::Field(spec))) = fields::lookup(kind, &word.value) {
-            if spec.form == Form::Flag {
-                return Ok(Field { value: String::new(), ..field(name, word) });
-            }
-        }
+    if !word.quoted
+        && let Some((name, Meaning::Field(spec))) = fields::lookup(kind, &word.value)
+        && spec.form == Form::Flag
+    {
+        return Ok(Field { value: String::new(), ..field(name, word) });
     }
     if kind == PacketType::Publish {
         return publish(line, word);

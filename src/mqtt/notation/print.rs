@@ -119,9 +119,10 @@ fn written_code(name: &str, code: ReasonCode) -> String {
 fn written_key(name: &str, key: &str) -> String {
     let prefix = name.trim_end_matches("user_property");
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    match !key.is_empty() && key.chars().all(plain) {
-        true => format!("{prefix}user.{key}"),
-        false => format!("{prefix}user.{}", quote(key)),
+    if !key.is_empty() && key.chars().all(plain) {
+        format!("{prefix}user.{key}")
+    } else {
+        format!("{prefix}user.{}", quote(key))
     }
 }
 

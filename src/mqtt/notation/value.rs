@@ -135,10 +135,10 @@ fn code(kind: PacketType, field: &Field) -> Result<Code, NotationError> {
             Err(_) => Err(bad(field, "a code from 0 to 255, decimal, 0x… or by its name")),
         };
     }
-    if kind == PacketType::ConnAck {
-        if let Some((_, v3, v5)) = OLD_NAMES.iter().find(|(name, ..)| *name == text) {
-            return Ok(Code { v3: ReasonCode(*v3), v5: ReasonCode(*v5) });
-        }
+    if kind == PacketType::ConnAck
+        && let Some((_, v3, v5)) = OLD_NAMES.iter().find(|(name, ..)| *name == text)
+    {
+        return Ok(Code { v3: ReasonCode(*v3), v5: ReasonCode(*v5) });
     }
     let names = names(kind);
     if let Some((code, _)) = names.iter().find(|(_, name)| name == text) {

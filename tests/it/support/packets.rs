@@ -119,11 +119,12 @@ fn properties(kind: PacketType, version: ProtocolVersion) -> BoxedStrategy<Prope
 }
 
 fn will(version: ProtocolVersion) -> impl Strategy<Value = Will> {
-    let properties = match version.is_v5() {
-        true => properties_of(PROPERTIES.iter().filter(|spec| spec.in_will).collect(), |spec| {
+    let properties = if version.is_v5() {
+        properties_of(PROPERTIES.iter().filter(|spec| spec.in_will).collect(), |spec| {
             spec.name == "user_property"
-        }),
-        false => Just(Properties::new()).boxed(),
+        })
+    } else {
+        Just(Properties::new()).boxed()
     };
     (topic(), payload(), qos(), any::<bool>(), properties).prop_map(
         |(topic, payload, qos, retain, properties)| Will { topic, payload, qos, retain, properties },
@@ -210,14 +211,15 @@ fn options(version: ProtocolVersion, shared: bool) -> impl Strategy<Value = Subs
         RetainHandling::DoNotSend,
     ]);
     (qos(), any::<bool>(), any::<bool>(), handling).prop_map(move |(qos, no_local, rap, retain_handling)| {
-        match version.is_v5() {
-            true => SubscriptionOptions {
+        if version.is_v5() {
+            SubscriptionOptions {
                 qos,
                 no_local: no_local && !shared,
                 retain_as_published: rap,
                 retain_handling,
-            },
-            false => SubscriptionOptions { qos, ..SubscriptionOptions::default() },
+            }
+        } else {
+            SubscriptionOptions { qos, ..SubscriptionOptions::default() }
         }
     })
 }
