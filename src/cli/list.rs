@@ -4,10 +4,10 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::Exit;
 use super::check::print_diagnostics;
 use super::load::Inputs;
 use super::select::Selection;
+use super::{Exit, complain};
 use crate::record::CaseId;
 use crate::scenario::{Body, Case};
 use crate::text::plural;
@@ -62,7 +62,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let selected = args.selection.select(read.into_cases());
     if selected.cases.is_empty() {
-        anstream::eprintln!("error: {}", selected.nothing());
+        complain(format_args!("error: {}", selected.nothing()));
         return Ok(Exit::NothingSelected);
     }
     let mut out = anstream::stdout().lock();

@@ -6,16 +6,19 @@
 
 mod check;
 mod exit;
+mod explain;
 mod fill;
 mod interrupt;
 mod list;
 mod load;
 mod outputs;
 mod passwd;
+mod reference;
 mod run;
 mod select;
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -55,6 +58,7 @@ enum Command {
     Check(check::Args),
     List(list::Args),
     Passwd(passwd::Args),
+    Explain(explain::Args),
 }
 
 /// When to use colours.
@@ -82,12 +86,13 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => passwd::run(&args),
+        Command::Explain(args) => explain::run(&args),
     };
     match done {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
-            anstream::eprintln!("error: {error:#}");
+            complain(format_args!("error: {error:#}"));
             Exit::Environment.into()
         }
     }
@@ -102,7 +107,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Says what is wrong with the command line beyond what clap finds.
-fn usage(message: impl std::fmt::Display) -> Exit {
-    anstream::eprintln!("error: {message}\n\nFor more information, try '--help'.");
+fn usage(message: impl Display) -> Exit {
+    complain(format_args!("error: {message}\n\nFor more information, try '--help'."));
     Exit::Usage
+}
+
+/// A line on stderr; that nobody reads it is no reason to stop.
+fn complain(message: impl Display) {
+    let _ = writeln!(anstream::stderr(), "{message}");
 }

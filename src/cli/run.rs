@@ -14,7 +14,7 @@ use super::interrupt;
 use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, parse_report};
 use super::select::Selection;
-use super::{Exit, usage};
+use super::{Exit, complain, usage};
 use crate::report::failure::quote;
 use crate::runner::{self, RunOptions, TargetChoice};
 use crate::scenario::EngineKind;
@@ -136,11 +136,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let selected = args.selection.select(read.into_cases());
     if selected.cases.is_empty() {
-        anstream::eprintln!("error: {}", selected.nothing());
+        complain(format_args!("error: {}", selected.nothing()));
         return Ok(Exit::NothingSelected);
     }
     for word in &selected.unmatched {
-        anstream::eprintln!("warning: {word}");
+        complain(format_args!("warning: {word}"));
     }
     let mut options = match args.options() {
         Ok(options) => options,
@@ -160,7 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(complete) => complete,
         Err(error) => {
             outputs.abandon()?;
-            anstream::eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             return Ok(Exit::Environment);
         }
     };
@@ -170,7 +170,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     Ok(match () {
         () if interrupted => {
-            anstream::eprintln!("interrupted: the reports hold what had run until then");
+            complain(format_args!("interrupted: the reports hold what had run until then"));
             Exit::Interrupted
         }
         () if !complete || !tally.is_complete() => Exit::Incomplete,

@@ -1,0 +1,145 @@
+//! The reference as entries, collected from the registries: what `mqttlab explain` prints. Holds
+//! no knowledge of its own but the titles of the chapters.
+
+use super::EXITS;
+use crate::broker::config::options::{self, Hup, Scope, Status};
+use crate::check::statements;
+use crate::mqtt::ProtocolVersion;
+use crate::mqtt::property::PROPERTIES;
+use crate::report::REPORTS;
+
+/// One chapter of the reference.
+#[derive(Debug)]
+pub struct Chapter {
+    /// As it is asked for.
+    pub name: &'static str,
+    /// What it holds, in a few words.
+    pub doc: &'static str,
+    /// Its entries.
+    pub entries: fn() -> Vec<Entry>,
+}
+
+/// One thing that can be asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// As it is written.
+    pub name: String,
+    /// One sentence.
+    pub doc: String,
+    /// More, each with a word what it is.
+    pub details: Vec<(&'static str, String)>,
+    /// Lines that use it.
+    pub example: String,
+}
+
+/// All chapters.
+pub const CHAPTERS: &[Chapter] = &[
+    Chapter { name: "reports", doc: "formats of --report", entries: reports },
+    Chapter { name: "exit-codes", doc: "what the exit codes of mqttlab run mean", entries: exit_codes },
+    Chapter { name: "properties", doc: "names of the MQTT 5.0 properties", entries: properties },
+    Chapter {
+        name: "options",
+        doc: "options of mosquitto.conf, and which of them we have",
+        entries: options,
+    },
+    Chapter {
+        name: "statements",
+        doc: "normative statements of MQTT 3.1.1 and 5.0, for spec: and the reports",
+        entries: statements,
+    },
+];
+
+fn entry(name: impl Into<String>, doc: impl Into<String>) -> Entry {
+    Entry { name: name.into(), doc: doc.into(), ..Entry::default() }
+}
+
+fn reports() -> Vec<Entry> {
+    REPORTS.iter().map(|spec| Entry { example: spec.example.into(), ..entry(spec.name, spec.doc) }).collect()
+}
+
+fn exit_codes() -> Vec<Entry> {
+    EXITS.iter().map(|(exit, doc)| entry(exit.code().to_string(), *doc)).collect()
+}
+
+fn properties() -> Vec<Entry> {
+    PROPERTIES
+        .iter()
+        .map(|spec| {
+            let packets: Vec<String> = spec.packets.iter().map(|packet| packet.name().to_owned()).collect();
+            Entry {
+                details: vec![
+                    ("identifier", format!("0x{:02x}", spec.id)),
+                    ("packets", packets.join(", ")),
+                    ("will", if spec.in_will { spec.will_name.to_owned() } else { "no".to_owned() }),
+                ],
+                example: spec.example.into(),
+                ..entry(spec.name, spec.doc)
+            }
+        })
+        .collect()
+}
+
+fn options() -> Vec<Entry> {
+    options::all()
+        .map(|option| Entry {
+            details: vec![
+                ("belongs to", scope(option.scope).to_owned()),
+                ("default", option.default.to_owned()),
+                ("on SIGHUP", hup(option.hup).to_owned()),
+                ("here", status(option.status)),
+            ],
+            example: option.example.into(),
+            ..entry(option.name, option.doc)
+        })
+        .collect()
+}
+
+fn scope(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Global => "the whole broker",
+        Scope::Listener => "the listener above it",
+        Scope::DefaultListener => "the listener that port and bind_address open",
+        Scope::Security => "the whole broker; with per_listener_settings true the listener above it",
+        Scope::Bridge => "the connection above it",
+        Scope::Plugin => "the plugin above it",
+    }
+}
+
+fn hup(hup: Hup) -> &'static str {
+    match hup {
+        Hup::Yes => "read again",
+        Hup::No => "stays as it was at the start",
+        Hup::Contents => "the file is read again, its name is not",
+        Hup::Since21 => "read again since mosquitto 2.1",
+    }
+}
+
+fn status(status: Status) -> String {
+    match status {
+        Status::Done(..) => "supported".to_owned(),
+        Status::NotYet => "not supported yet: a warning, unless it is the default".to_owned(),
+        Status::Ignored(why) => format!("has no effect: {why}"),
+        Status::Refused(why) => format!("refused: {why}"),
+    }
+}
+
+/// A label that both standards use gives one entry with both meanings.
+fn statements() -> Vec<Entry> {
+    let mut found: Vec<Entry> = Vec::new();
+    for (version, standard) in [(ProtocolVersion::V311, "MQTT 3.1.1"), (ProtocolVersion::V5, "MQTT 5.0")] {
+        for statement in statements::all(version) {
+            let detail = (
+                standard,
+                format!("{} [{}, binds {}]", statement.paraphrase, statement.section, statement.role),
+            );
+            match found.binary_search_by(|entry| entry.name.as_str().cmp(&statement.id)) {
+                Ok(at) => found[at].details.push(detail),
+                Err(at) => {
+                    let doc = statement.paraphrase.clone();
+                    found.insert(at, Entry { details: vec![detail], ..entry(&statement.id, doc) });
+                }
+            }
+        }
+    }
+    found
+}
