@@ -70,7 +70,7 @@ pub fn print_diagnostics(read: &Read) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn colours_on_stderr() -> bool {
+pub(super) fn colours_on_stderr() -> bool {
     let err = std::io::stderr();
     let _ = err.is_terminal();
     anstream::AutoStream::choice(&err) != anstream::ColorChoice::Never

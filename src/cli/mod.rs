@@ -4,6 +4,7 @@
 //! Nothing is decided here that a library user could want: no verdicts, no protocol, no files of
 //! the broker. Errors that reach [`main`] are printed with their causes and end with code 5.
 
+mod broker;
 mod check;
 mod exit;
 mod explain;
@@ -59,6 +60,7 @@ enum Command {
     List(list::Args),
     Passwd(passwd::Args),
     Explain(explain::Args),
+    Broker(broker::Args),
 }
 
 /// When to use colours.
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => passwd::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Broker(args) => broker::run(&args),
     };
     match done {
         Ok(exit) => exit.into(),

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MaterialError {
     /// No certificate in it.
-    #[error("Error: Unable to load server certificate \"{file}\". Check certfile. ({detail})")]
+    #[error("Unable to load server certificate \"{file}\". Check certfile. ({detail})")]
     Certificate {
         /// The file.
         file: String,
@@ -19,7 +19,7 @@ pub enum MaterialError {
         detail: String,
     },
     /// No private key in it.
-    #[error("Error: Unable to load server key file \"{file}\". Check keyfile. ({detail})")]
+    #[error("Unable to load server key file \"{file}\". Check keyfile. ({detail})")]
     Key {
         /// The file.
         file: String,
@@ -27,10 +27,10 @@ pub enum MaterialError {
         detail: String,
     },
     /// The key is not the certificate's.
-    #[error("Error: Server certificate/key are inconsistent.")]
+    #[error("Server certificate/key are inconsistent.")]
     Inconsistent,
     /// No authority in it.
-    #[error("Error: Unable to load CA certificates. Check cafile \"{file}\". ({detail})")]
+    #[error("Unable to load CA certificates. Check cafile \"{file}\". ({detail})")]
     Authorities {
         /// The file.
         file: String,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a connection may take to send its CONNECT.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that the engine closed may take to write its last frames.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Topic separators in a topic or filter; one more closes the connection, as in mosquitto.

@@ -255,6 +255,11 @@ impl Engine {
         self.connections.get(conn)?.version
     }
 
+    /// True when the engine has ended this connection, whether or not its last frames were taken.
+    pub fn is_closing(&self, conn: ConnId) -> bool {
+        self.connections.get(conn).is_none_or(|connection| connection.state == State::Closing)
+    }
+
     /// True when so many answers wait to be written that the connection should not be read.
     pub fn is_congested(&self, conn: ConnId) -> bool {
         self.connections.get(conn).is_some_and(|connection| connection.outbox.len() > CONGESTED_FRAMES)

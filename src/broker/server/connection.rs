@@ -11,7 +11,7 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::hub::{Authenticated, BATCH, Hub};
@@ -24,8 +24,8 @@ use crate::mqtt::{Packet, ProtocolVersion};
 use crate::net::Transport;
 use crate::net::framed::{Framed, Progress};
 
-/// How long a peer has for TLS and CONNECT together.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a peer has for the TLS handshake. The engine counts the time to CONNECT.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of the largest packet before CONNECT was seen.
 const CONNECT_LIMIT: u32 = 64 * 1024;
@@ -36,6 +36,10 @@ const ROOM: usize = 64 * 1024;
 /// Packets taken from a peer while it takes none of ours: enough for a slow reader's PINGREQs, too
 /// few to fill memory with answers.
 const STALL_CREDIT: usize = 1024;
+
+/// How often a connection with a stalled write asks whether it is wanted at all: a wake-up does not
+/// reach it, because its frames wait already.
+const STALL_CHECK: Duration = Duration::from_secs(5);
 
 /// How long a closing connection waits for its last bytes to be taken.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -56,9 +60,8 @@ pub enum Accepted {
 /// Serves one connection to its end.
 pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Arc<ServerConfig>>) {
     let (conn, wake) = hub.open(peer.clone());
-    let deadline = Instant::now() + CONNECT_PATIENCE;
     let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
-    let transport = match secure(accepted, tls, deadline).await {
+    let transport = match secure(accepted, tls).await {
         Ok(transport) => transport,
         Err(text) => {
             let from = peer.address.map_or_else(String::new, |address| address.ip().to_string());
@@ -80,7 +83,6 @@ pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Ar
         frames: Vec::new(),
         more: false,
         credit: STALL_CREDIT,
-        deadline,
     };
     let loss = connection.run().await;
     guard.because(loss);
@@ -106,18 +108,14 @@ impl Drop for Lost {
 }
 
 /// The TLS handshake, where the listener has TLS.
-async fn secure(
-    accepted: Accepted,
-    tls: Option<Arc<ServerConfig>>,
-    deadline: Instant,
-) -> Result<Transport, String> {
+async fn secure(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Transport, String> {
     match (accepted, tls) {
         (Accepted::Pipe(pipe), _) => Ok(Box::new(pipe)),
         (Accepted::Socket(socket), None) => Ok(Box::new(socket)),
         (Accepted::Socket(socket), Some(config)) => {
             // Boxed: a handshake is large, and every connection's task would be as large for ever.
             let handshake = Box::pin(TlsAcceptor::from(config).accept(socket));
-            match timeout_at(deadline, handshake).await {
+            match timeout(TLS_PATIENCE, handshake).await {
                 Ok(Ok(stream)) => Ok(Box::new(TlsStream::Server(stream))),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("TLS handshake timed out".to_owned()),
@@ -141,7 +139,6 @@ struct Connection {
     more: bool,
     /// Packets that may still be read before something must be written.
     credit: usize,
-    deadline: Instant,
 }
 
 /// What the bytes that are there amount to.
@@ -261,17 +258,18 @@ impl Connection {
     }
 
     async fn wait(&mut self) -> Event {
-        if self.connected {
-            return self.wait_for_progress().await;
+        while self.framed.pending() > 0 {
+            if let Ok(event) = timeout(STALL_CHECK, self.progress()).await {
+                return event;
+            }
+            if self.hub.is_closing(self.conn) {
+                return Event::Ended(Loss::Io("nothing was read".to_owned()));
+            }
         }
-        let deadline = self.deadline;
-        match timeout_at(deadline, self.wait_for_progress()).await {
-            Ok(event) => event,
-            Err(_) => Event::Ended(Loss::Io("no CONNECT in time".to_owned())),
-        }
+        self.progress().await
     }
 
-    async fn wait_for_progress(&mut self) -> Event {
+    async fn progress(&mut self) -> Event {
         let reading = self.credit > 0;
         loop {
             let progress = tokio::select! {
@@ -294,7 +292,6 @@ impl Connection {
             self.framed.flush().await?;
             self.framed.shutdown().await
         };
-        // Who does not take it in time does not get it.
         if let Ok(Ok(())) = timeout(CLOSE_PATIENCE, goodbye).await {
             let ended = async { while self.framed.discard().await.is_ok_and(|count| count > 0) {} };
             let _ = timeout(LINGER, ended).await;

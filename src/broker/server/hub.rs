@@ -117,7 +117,7 @@ impl Hub {
             }
             match room {
                 Some(room) => core.engine.take_frames(conn, room, frames, now),
-                None => Drained { more: true, close: false },
+                None => Drained { more: true, close: core.engine.is_closing(conn) },
             }
         })
     }
@@ -125,6 +125,11 @@ impl Hub {
     /// The revision that a connection speaks, once its first packet was handled.
     pub fn version(&self, conn: ConnId) -> Option<ProtocolVersion> {
         self.core.lock().engine.version(conn)
+    }
+
+    /// True when the engine has ended this connection.
+    pub fn is_closing(&self, conn: ConnId) -> bool {
+        self.core.lock().engine.is_closing(conn)
     }
 
     /// The transport is gone: the connection's last word.
@@ -170,7 +175,7 @@ impl Hub {
     pub fn log(&self, kind: LogTypes, text: &str) {
         let wanted = self.core.lock().config.log.types.has(kind);
         if wanted {
-            (self.log.lock())(&LogLine { kind, text: text.to_owned() });
+            (self.log.lock())(&[LogLine { kind, text: text.to_owned() }]);
         }
     }
 
@@ -190,9 +195,9 @@ impl Hub {
             drop(core);
         } else {
             // Hand over hand, so that lines are written in the order in which they arose.
-            let log = self.log.lock();
+            let mut log = self.log.lock();
             drop(core);
-            todo.lines.iter().for_each(&**log);
+            log(&todo.lines);
         }
         if todo.deadline_moved {
             self.deadline_moved.notify_one();
@@ -210,8 +215,7 @@ impl Core {
             match output {
                 Output::Wake(conn) if Some(conn) == own => {}
                 Output::Wake(conn) => todo.wake.extend(self.wakers.get(&conn).map(Arc::clone)),
-                Output::Log(line) if self.config.log.types.has(line.kind) => todo.lines.push(line),
-                Output::Log(_) => {}
+                Output::Log(line) => todo.lines.push(line),
             }
         }
         let due = self.engine.poll_timeout();

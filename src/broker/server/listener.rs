@@ -128,7 +128,10 @@ impl Listener {
                 }
                 // A machine without IPv6, or the other way about.
                 Err(error) if config.bind.is_none() && is_missing_family(&error) => failure = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => {
+                    let text = format!("cannot listen on {}: {error}", SocketAddr::new(ip, port));
+                    return Err(io::Error::new(error.kind(), text));
+                }
             }
         }
         match failure {

@@ -8,9 +8,7 @@ use std::io::{self, Write as _};
 
 use jiff::fmt::strtime::{BrokenDownTime, Config as Strftime};
 use jiff::{Timestamp, Zoned};
-use parking_lot::Mutex;
 
-use super::LogSink;
 use crate::broker::config::{LogConfig, LogDestination};
 use crate::broker::log::{LogLine, LogTypes};
 use crate::diagnostic::Diagnostic;
@@ -69,12 +67,6 @@ impl LogDestinations {
             (true, Some(format)) => Stamp::Format(format.clone()),
         };
         Ok(Self { types: config.types, stamp, outputs, buffer: Vec::new() })
-    }
-
-    /// As what a [`Broker`](super::Broker) writes its lines to.
-    pub fn into_sink(self) -> LogSink {
-        let destinations = Mutex::new(self);
-        Box::new(move |line| destinations.lock().write([line]))
     }
 
     /// Whether a line of this type is written anywhere.

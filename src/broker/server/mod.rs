@@ -24,12 +24,13 @@ use super::auth::Rules;
 use super::config::Config;
 use super::log::{LogLine, LogTypes};
 use crate::net::Endpoint;
+use crate::tls::material::MaterialError;
 use hub::Hub;
 use listener::{Listener, TlsSlot};
 
-/// Where the broker's lines go. Called one line after the other, in their order, outside of the
-/// hub's lock; only with types that the configuration asks for.
-pub type LogSink = Box<dyn Fn(&LogLine) + Send + Sync>;
+/// Takes the broker's log lines, in their order, outside of the hub's lock; only of types that the
+/// configuration asks for.
+pub type LogSink = Box<dyn FnMut(&[LogLine]) + Send>;
 
 /// How long a stopping broker waits for its clients to take their goodbyes.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -124,11 +125,10 @@ impl Broker {
     /// As SIGHUP: new limits, rules and certificates for the listeners that are open. A certificate
     /// that cannot be loaded leaves the old one in force.
     pub fn reload(&self, config: Arc<Config>, rules: Arc<Rules>) {
-        self.hub.log(LogTypes::INFORMATION, "Reloading config.");
         for tls in self.listeners.iter().filter_map(|bound| bound.tls.as_ref()) {
             if let Err(error) = tls.reload() {
                 self.hub.log(LogTypes::ERROR, &tls.reload_failed());
-                self.hub.log(LogTypes::ERROR, &error.to_string());
+                self.hub.log(LogTypes::ERROR, &format!("Error: {error}"));
             }
         }
         self.hub.reload(config, rules);
@@ -174,6 +174,14 @@ impl fmt::Debug for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Broker").field("addresses", &self.addresses).finish_non_exhaustive()
     }
+}
+
+/// Reads the certificates, keys and authorities of all listeners, as a start would.
+pub fn check_certificates(config: &Config) -> Result<(), MaterialError> {
+    config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).try_for_each(|files| {
+        listener::read(files)?;
+        Ok(())
+    })
 }
 
 /// Opens the sockets (or the pipe) of one configured listener.
