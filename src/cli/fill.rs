@@ -69,11 +69,14 @@ impl Sheet<'_> {
     }
 }
 
-/// The letter in place of what stood in the cell, as wide as before where there was room.
+/// The letter in place of what stood in the cell, as wide as before where there was room; blanks
+/// beside the bars stay.
 fn cell(before: &str, letter: &str) -> String {
-    let indent = if before.starts_with(' ') { " " } else { "" };
-    let width = before.chars().count();
-    format!("{:<width$}", format!("{indent}{letter}"))
+    if !before.starts_with(' ') {
+        return letter.to_owned();
+    }
+    let width = before.chars().count().saturating_sub(2).max(1);
+    format!(" {letter:<width$} ")
 }
 
 /// All or nothing, with the permissions of before.
@@ -96,6 +99,8 @@ mod tests {
     #[test]
     fn a_cell_keeps_its_width() {
         assert_eq!(cell("        ", "y"), " y      ");
+        assert_eq!(cell("  ", "y"), " y ");
+        assert_eq!(cell(" (y/n) ", "n"), " n     ");
         assert_eq!(cell(" n ", "y"), " y ");
         assert_eq!(cell("", "y"), "y");
     }
@@ -104,10 +109,12 @@ mod tests {
     fn every_other_byte_stays() {
         let text = "| a |   |\r\n| b | ? |\r\n| c |  |";
         let at = |needle: &str| text.find(needle).expect("there") + 3;
-        let cells = [("a |", RowMark::Yes), ("b |", RowMark::Unknown), ("c |", RowMark::No)]
-            .map(|(needle, mark)| (at(needle), (at(needle)..at(needle) + 2, mark)));
+        let cells =
+            [("a |", RowMark::Yes), ("b |", RowMark::Unknown), ("c |", RowMark::No)].map(|(needle, mark)| {
+                (at(needle), (at(needle)..at(needle) + if needle == "c |" { 2 } else { 3 }, mark))
+            });
         let sheet = Sheet { text, cells: cells.into_iter().collect() };
-        assert_eq!(sheet.filled(), "| a | y |\r\n| b | ? |\r\n| c | n|");
+        assert_eq!(sheet.filled(), "| a | y |\r\n| b | ? |\r\n| c | n |");
     }
 
     #[test]

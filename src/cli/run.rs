@@ -129,6 +129,10 @@ selected, 5 no broker, 6 incomplete, 130 interrupted.";
 
 /// Runs; the exit code says how it went.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut options = match args.options() {
+        Ok(options) => options,
+        Err(message) => return Ok(usage(message)),
+    };
     let read = args.inputs.read();
     print_diagnostics(&read)?;
     if read.has_errors() {
@@ -142,18 +146,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     for word in &selected.unmatched {
         complain(format_args!("warning: {word}"));
     }
-    let mut options = match args.options() {
-        Ok(options) => options,
-        Err(message) => return Ok(usage(message)),
-    };
     options.rows = selected.rows;
     let interrupt = interrupt::watch()?;
     options.interrupt = Some(interrupt.clone());
 
-    let mut outputs = match args.outputs() {
-        Ok(outputs) => outputs?,
-        Err(message) => return Ok(usage(message)),
-    };
+    let output = &args.output;
+    let mut outputs = Outputs::open(&output.report, output.verbose, output.trace, args.again())?;
     let ran = runner::run(&selected.cases, &options, &mut |event| outputs.event(&event));
     let interrupted = *interrupt.borrow();
     let complete = match ran {
@@ -180,7 +178,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
+    /// What can be known before any file is read; the error is one sentence about the command line.
     fn options(&self) -> Result<RunOptions, String> {
+        if self.output.report.iter().filter(|report| report.is_stdout()).count() > 1 {
+            return Err("only one report can go to stdout".into());
+        }
         let mut target = self.target.broker.clone();
         match (&mut target, &self.target.profile) {
             (TargetChoice::External { profile, .. }, given) => profile.clone_from(given),
@@ -215,13 +217,6 @@ impl Args {
             timeout: Some(self.timeout),
             ..RunOptions::default()
         })
-    }
-
-    fn outputs(&self) -> Result<anyhow::Result<Outputs>, String> {
-        if self.output.report.iter().filter(|report| report.is_stdout()).count() > 1 {
-            return Err("only one report can go to stdout".into());
-        }
-        Ok(Outputs::open(&self.output.report, self.output.verbose, self.output.trace, self.again()))
     }
 
     /// The arguments that a failure's repeating command must have.

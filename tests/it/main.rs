@@ -1,5 +1,6 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod cli;
 mod properties;
 mod readme;
 mod report;
