@@ -133,3 +133,20 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_every_report_works() {
+        for spec in REPORTS {
+            let argument = spec.example.strip_prefix("--report ").expect("an example of --report");
+            let parsed = parse_report(argument).expect("valid");
+            assert_eq!(parsed.spec.name, spec.name);
+            assert!(!parsed.is_stdout());
+        }
+        assert!(parse_report("json=-").expect("valid").is_stdout());
+        assert!(parse_report("json=").is_err());
+    }
+}

@@ -1,11 +1,15 @@
 //! The reference as entries, collected from the registries: what `mqttlab explain` prints. Holds
 //! no knowledge of its own but the titles of the chapters.
 
+use indexmap::IndexMap;
+
 use super::EXITS;
 use crate::broker::config::options::{self, Hup, Scope, Status};
 use crate::check::statements;
-use crate::mqtt::ProtocolVersion;
+use crate::mqtt::notation::{FieldDoc, PACKETS};
+use crate::mqtt::packet::PacketType;
 use crate::mqtt::property::PROPERTIES;
+use crate::mqtt::{ProtocolVersion, ReasonCode};
 use crate::report::REPORTS;
 
 /// One chapter of the reference.
@@ -36,6 +40,16 @@ pub struct Entry {
 pub const CHAPTERS: &[Chapter] = &[
     Chapter { name: "reports", doc: "formats of --report", entries: reports },
     Chapter { name: "exit-codes", doc: "what the exit codes of mqttlab run mean", entries: exit_codes },
+    Chapter {
+        name: "packets",
+        doc: "packet lines, as packets: blocks have them and -v prints them",
+        entries: packets,
+    },
+    Chapter {
+        name: "reasons",
+        doc: "reason codes of MQTT 5.0, and the packets that carry them",
+        entries: reasons,
+    },
     Chapter { name: "properties", doc: "names of the MQTT 5.0 properties", entries: properties },
     Chapter {
         name: "options",
@@ -59,6 +73,43 @@ fn reports() -> Vec<Entry> {
 
 fn exit_codes() -> Vec<Entry> {
     EXITS.iter().map(|(exit, doc)| entry(exit.code().to_string(), *doc)).collect()
+}
+
+/// A packet with its fields; those of MQTT 5.0 only are marked.
+fn packets() -> Vec<Entry> {
+    PACKETS
+        .iter()
+        .map(|spec| {
+            let field = |field: FieldDoc| {
+                let only = if field.only_v5 { " (5.0)" } else { "" };
+                (field.name, format!("{}{only}, such as {}", field.doc, field.example))
+            };
+            Entry {
+                details: spec.docs().into_iter().map(field).collect(),
+                example: spec.example.into(),
+                ..entry(spec.kind.name(), spec.doc)
+            }
+        })
+        .collect()
+}
+
+/// One entry a code and name: a code may have another name in another packet.
+fn reasons() -> Vec<Entry> {
+    let mut found: IndexMap<(u8, &str), Vec<&str>> = IndexMap::new();
+    for code in 0..=u8::MAX {
+        for packet in PacketType::ALL {
+            let reason = ReasonCode(code);
+            if let Some(name) = reason.name(packet).filter(|_| reason.allowed_in(packet)) {
+                found.entry((code, name)).or_default().push(packet.name());
+            }
+        }
+    }
+    found
+        .into_iter()
+        .map(|((code, name), packets)| {
+            entry(format!("0x{code:02x}"), format!("{name}: {}", packets.join(", ")))
+        })
+        .collect()
 }
 
 fn properties() -> Vec<Entry> {
