@@ -3,7 +3,15 @@
 //! Pure: texts come in through a loader, time and sockets are the runner's. `decode` reads the
 //! YAML tree into drafts and collects every error, `lower` turns drafts into [`Case`]s.
 
+pub mod codes;
+pub mod decode;
+pub mod keys;
+mod lint;
 pub mod matcher;
+mod node;
+mod packets;
+mod scope;
+pub mod step;
 pub mod op;
 pub mod table;
 pub mod target;
@@ -17,6 +25,7 @@ use bytes::Bytes;
 use crate::diagnostic::Span;
 use crate::mqtt::{Properties, ProtocolVersion, QoS};
 use op::Step;
+use scope::{Inputs, Problems};
 use table::Table;
 use target::Setup;
 use value::Template;
@@ -36,6 +45,8 @@ pub struct Case {
     pub protocol: ProtocolVersion,
     /// Statement ids for this protocol.
     pub spec: Vec<String>,
+    /// Where each of them stands.
+    pub spec_spans: Vec<Span>,
     /// MUST, SHOULD or MAY.
     pub level: Level,
     /// For selecting.
@@ -142,6 +153,7 @@ impl Capability {
 }
 
 /// A client of a scenario.
+#[expect(clippy::struct_excessive_bools, reason = "switches of the language, each by its name")]
 #[derive(Debug, Clone)]
 pub struct ClientSpec {
     /// Its name; also the start of its client identifier unless that is given.
@@ -251,6 +263,17 @@ pub fn load(
     files: &dyn ScenarioFiles,
     options: &LoadOptions,
 ) -> Loaded {
-    let _ = (source, files, options);
-    unimplemented!()
+    let problems = Problems::default();
+    let inputs = Inputs { files, options, problems: &problems };
+    let mut cases = match node::parse(source, 0..source.text.len()) {
+        Ok(root) => decode::file::file(&inputs, &root),
+        Err(finding) => {
+            problems.push(*finding);
+            Vec::new()
+        }
+    };
+    if problems.any_error() {
+        cases.clear();
+    }
+    Loaded { cases, diagnostics: problems.into_sorted() }
 }

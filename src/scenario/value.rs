@@ -96,15 +96,16 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Variable(name) => match lookup(name) {
-                    Some(value) => text.push_str(&value),
-                    None => {
-                        if !text.is_empty() {
-                            parts.push(Part::Literal(std::mem::take(&mut text)));
-                        }
-                        parts.push(Part::Variable(name.clone()));
+                Part::Variable(name) => {
+                    if let Some(value) = lookup(name) {
+                        text.push_str(&value);
+                        continue;
                     }
-                },
+                    if !text.is_empty() {
+                        parts.push(Part::Literal(std::mem::take(&mut text)));
+                    }
+                    parts.push(Part::Variable(name.clone()));
+                }
             }
         }
         if !text.is_empty() || parts.is_empty() {

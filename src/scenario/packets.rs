@@ -1,0 +1,146 @@
+//! Packet blocks: each line of a `packets: |` as a step on the wire, with its place in the file.
+//!
+//! The notation of a packet itself is `mqtt::notation`'s. Variables of the run stay in the fields
+//! as `${name}`; the runner puts their values in.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::node::Node;
+use super::op::{WireAlternative, WireStep, WireStepKind};
+use super::scope::Scope;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::mqtt::notation::PacketLine;
+use crate::text::parse_hex;
+
+const HELP: &str =
+    "lines begin with `>` (send), `<` (expect), `<?` (may come) or `*` (note), `! ` before them";
+
+/// Reads a block.
+pub(super) fn block(scope: &Scope, node: &Node) -> Option<Vec<WireStep>> {
+    let Some(lines) = node.lines() else {
+        let message = "packet lines stand in a literal block (`packets: |`)";
+        scope.error_help("L018", &node.span, message, "one packet a line, below `packets: |`");
+        return None;
+    };
+    let source = &node.span.source;
+    let mut steps = Vec::new();
+    let mut complete = true;
+    for range in lines {
+        let text = source.text[range.clone()].trim();
+        if text.is_empty() {
+            continue;
+        }
+        let start = range.start + source.text[range.clone()].find(text).unwrap_or_default();
+        let span = Span::new(source, start..start + text.len());
+        match line(scope, text, &span) {
+            Some(step) => steps.push(step),
+            None => complete = false,
+        }
+    }
+    if steps.is_empty() && complete {
+        scope.error_help("L018", &node.span, "this block has no packet line", HELP);
+        return None;
+    }
+    complete.then_some(steps)
+}
+
+fn line(scope: &Scope, text: &str, span: &Span) -> Option<WireStep> {
+    let (strict, rest) = match text.strip_prefix('!') {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text),
+    };
+    let part = |piece: &str| {
+        let at = piece.as_ptr() as usize - text.as_ptr() as usize + span.range.start;
+        Span::new(&span.source, at..at + piece.len())
+    };
+    let kind = if let Some(rest) = rest.strip_prefix("<?") {
+        WireStepKind::Optional(packet(scope, rest.trim(), &part(rest.trim()))?)
+    } else if let Some(rest) = rest.strip_prefix('<') {
+        WireStepKind::Expect(alternatives(scope, rest, &part)?)
+    } else if let Some(rest) = rest.strip_prefix('>') {
+        send(scope, rest.trim(), &part(rest.trim()))?
+    } else if let Some(rest) = rest.strip_prefix('*') {
+        WireStepKind::Note(rest.trim().to_owned())
+    } else {
+        scope.error_help("L018", span, "this is not a packet line", HELP);
+        return None;
+    };
+    if strict && !matches!(kind, WireStepKind::Expect(_)) {
+        scope.error("L018", span, "`!` stands before a line that expects (`! < …`)");
+        return None;
+    }
+    Some(WireStep { kind, strict, span: span.clone() })
+}
+
+fn send(scope: &Scope, text: &str, span: &Span) -> Option<WireStepKind> {
+    if text == "close" {
+        return Some(WireStepKind::SendClose);
+    }
+    let Some(digits) = text.strip_prefix("hex").filter(|rest| rest.is_empty() || rest.starts_with(' '))
+    else {
+        return packet(scope, text, span).map(WireStepKind::Send);
+    };
+    let bytes = parse_hex(digits).filter(|bytes| !bytes.is_empty());
+    if bytes.is_none() {
+        scope.error("L018", span, "`hex` is followed by pairs of hex digits such as `10 0c`");
+    }
+    bytes.map(|bytes| WireStepKind::SendBytes(Bytes::from(bytes)))
+}
+
+/// `A | B | close`; a bar within quotes belongs to the packet.
+fn alternatives(scope: &Scope, text: &str, part: &dyn Fn(&str) -> Span) -> Option<Vec<WireAlternative>> {
+    let mut found = Vec::new();
+    for range in split_bars(text) {
+        let piece = text[range].trim();
+        found.push(if piece == "close" {
+            WireAlternative::Close
+        } else {
+            WireAlternative::Packet(packet(scope, piece, &part(piece))?)
+        });
+    }
+    Some(found)
+}
+
+fn split_bars(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let (mut start, mut quoted, mut escaped) = (0, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '|' if !quoted => {
+                found.push(start..at);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(start..text.len());
+    found
+}
+
+/// A packet, with the variables replaced that are known already.
+fn packet(scope: &Scope, text: &str, span: &Span) -> Option<PacketLine> {
+    let template = scope.template_of(text, span)?;
+    let resolved = template.resolve(|name| Some(format!("${{{name}}}"))).unwrap_or_else(|_| text.to_owned());
+    match PacketLine::parse(&resolved) {
+        Ok(line) => Some(line),
+        Err(error) => {
+            // Offsets are those of the file only where nothing was replaced.
+            let range = if resolved == text {
+                span.range.start + error.span.start..span.range.start + error.span.end
+            } else {
+                span.range.clone()
+            };
+            let finding = Diagnostic::error("L018", Span::new(&span.source, range), error.message);
+            scope.report(match error.help {
+                Some(help) => finding.with_help(help),
+                None => finding,
+            });
+            None
+        }
+    }
+}

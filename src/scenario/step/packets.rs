@@ -1,0 +1,28 @@
+//! `packets`: what is sent and expected, packet by packet.
+
+use super::{Actor, Args, StepReader, VerbSpec};
+use crate::scenario::keys::{Shape, key};
+use crate::scenario::op::Op;
+use crate::scenario::packets;
+
+pub(super) const PACKETS: VerbSpec = VerbSpec {
+    name: "packets",
+    actor: Actor::Client,
+    doc: "Sends and expects packets as they are written, one a line: `> PACKET` sends, `< PACKET` expects, \
+          `< A | B | close` expects any of these, `<? PACKET` may come or not, `> hex 10 0c …` sends raw \
+          bytes, `> close` cuts the connection, `* note` is a note, and `! ` before a line says that nothing \
+          else may come before it. Fields that are not named are not checked on receive and are the \
+          standard's default on send. A client of packet blocks is best `raw: true`.",
+    value: Some("lines"),
+    keys: &[key("lines", Shape::Text, "the block (`|`)")],
+    example: "- a:
+    packets: |
+      > SUBSCRIBE home/+ qos=1 id=7
+      < SUBACK id=7",
+    decode,
+};
+
+fn decode(reader: &StepReader, args: &Args) -> Option<Op> {
+    let node = args.fields.need(reader.scope, "lines", "`packets`")?;
+    Some(Op::Packets(args.client(), packets::block(reader.scope, node)?))
+}
