@@ -1,6 +1,7 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
 mod cli;
+mod codec;
 mod properties;
 mod readme;
 mod report;
