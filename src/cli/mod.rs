@@ -87,7 +87,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
-        Command::Passwd(args) => passwd::run(&args),
+        Command::Passwd(args) => Ok(passwd::run(&args)),
         Command::Explain(args) => explain::run(&args),
         Command::Broker(args) => broker::run(&args),
     };

@@ -84,14 +84,14 @@ fn refuse<T>(sentence: impl Into<String>) -> Result<T, Refusal> {
 }
 
 /// Exit 0 if done, 1 for wrong usage, file or user, 2 if the two passwords differ.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    Ok(match obey(args) {
+pub fn run(args: &Args) -> Exit {
+    match obey(args) {
         Ok(()) => Exit::Success,
         Err(Refusal(code, sentence)) => {
             anstream::eprintln!("{sentence}");
             Exit::Other(code)
         }
-    })
+    }
 }
 
 fn obey(args: &Args) -> Result<(), Refusal> {
@@ -302,8 +302,8 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     if let Some(old) = old {
         // Only root may give a file away; for others it stays theirs.
         let kept = chown(new.path(), Some(old.uid()), Some(old.gid())).is_ok();
-        let private = old.mode() & 0o007 == 0;
-        let mode = if kept && private { old.mode() & 0o660 } else { 0o600 };
+        let of_others = old.mode() & 0o007;
+        let mode = if kept && of_others == 0 { old.mode() & 0o660 } else { 0o600 };
         new.as_file().set_permissions(Permissions::from_mode(mode))?;
     }
     new.as_file().sync_all()?;

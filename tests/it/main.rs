@@ -2,6 +2,7 @@
 
 mod cli;
 mod codec;
+mod config;
 mod properties;
 mod readme;
 mod report;

@@ -31,6 +31,8 @@ pub struct Acl {
 pub(super) struct Rule {
     grant: Grant,
     filter: Box<str>,
+    /// So many bytes of the filter are those of every topic that it matches: a quick look.
+    literal: usize,
     line: u32,
     bytes: Range<usize>,
 }
@@ -153,8 +155,16 @@ impl Rule {
         if who.is_some_and(|who| who.user().is_none()) && self.filter.contains("%u") {
             return false;
         }
-        matches(Expansion::new(&self.filter, who), topic.as_bytes())
+        topic.as_bytes().starts_with(&self.filter.as_bytes()[..self.literal])
+            && matches(Expansion::new(&self.filter, who), topic.as_bytes())
     }
+}
+
+/// How many bytes stand before anything that stands for something else.
+fn literal_len(filter: &str) -> usize {
+    let end = filter.find(['+', '#', '%']).unwrap_or(filter.len());
+    // `a/#` is about `a` too.
+    if filter[end..].starts_with('#') { filter[..end].trim_end_matches('/').len() } else { end }
 }
 
 /// The bytes of a filter, `%u` and `%c` replaced in passing if there is a client to replace them by.
@@ -285,7 +295,13 @@ impl Parser {
             let message = "a tab does not part words, it is part of the topic".to_owned();
             self.warn("A103", start..line.end, message, "use a blank");
         }
-        let rule = Rule { grant, filter: filter.into(), line: number, bytes: line.clone() };
+        let rule = Rule {
+            grant,
+            filter: filter.into(),
+            literal: literal_len(filter),
+            line: number,
+            bytes: line.clone(),
+        };
         if pattern {
             self.check_pattern(line.end - filter.len()..line.end, filter);
             insert(&mut self.acl.patterns, rule);

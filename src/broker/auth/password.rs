@@ -88,28 +88,24 @@ impl Passwords {
     pub fn parse(source: &Arc<Source>, compat: Compat) -> Result<Self, Vec<Diagnostic>> {
         let mut found = Self { users: BTreeMap::new(), warnings: Vec::new() };
         let mut places: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+        let shown = redacted(source);
         let mut start = 0;
-        for line in source.text.split('\n') {
-            let place = start..start + line.trim_end_matches('\r').len();
-            start += line.len() + 1;
+        for (line, shown_line) in source.text.split('\n').zip(shown.text.split('\n')) {
+            let place = start..start + shown_line.trim_end().len();
+            start += shown_line.len() + 1;
             match read_line(line, compat) {
                 Ok(None) => {}
                 Ok(Some((name, credential))) => {
                     if let Some(earlier) = places.insert(name, place.clone()) {
-                        found.report(
-                            compat,
-                            Diagnostic::error(
-                                "P003",
-                                Span::new(source, place),
-                                duplicate(name, source, compat),
-                            )
-                            .with_related(Span::new(source, earlier), "here first")
-                            .with_help("one line a user; mosquitto 2.0 takes the last"),
-                        );
+                        let sentence = duplicate(name, source, compat);
+                        let error = Diagnostic::error("P003", Span::new(&shown, place), sentence)
+                            .with_related(Span::new(&shown, earlier), "here first")
+                            .with_help("one line a user; mosquitto 2.0 takes the last");
+                        found.report(compat, error);
                     }
                     found.users.insert(name.into(), credential);
                 }
-                Err(problem) => found.report(compat, problem.diagnostic(source, place)),
+                Err(problem) => found.report(compat, problem.diagnostic(&shown, place)),
             }
         }
         if found.warnings.iter().any(Diagnostic::is_error) { Err(found.warnings) } else { Ok(found) }
@@ -142,6 +138,17 @@ impl Passwords {
         }
         self.warnings.push(diagnostic);
     }
+}
+
+/// The file as diagnostics show it: hashes, and passwords in their place, stay out of logs and reports.
+fn redacted(source: &Source) -> Arc<Source> {
+    let line = |line: &str| match line.split_once(':') {
+        _ if line.starts_with('#') || line.trim().is_empty() => line.to_owned(),
+        Some((name, _)) => format!("{name}:…"),
+        None => "…".to_owned(),
+    };
+    let lines: Vec<String> = source.text.split('\n').map(line).collect();
+    Source::new(source.name.clone(), lines.join("\n"))
 }
 
 fn duplicate(name: &str, source: &Source, compat: Compat) -> String {
@@ -188,7 +195,7 @@ fn read_line(line: &str, compat: Compat) -> Result<Option<(&str, Credential)>, P
     let name = fields.next().unwrap_or_default().trim();
     let make = "make the line with `mqttlab passwd FILE NAME`";
     let Some(hash) = fields.next().map(str::trim).filter(|hash| !hash.is_empty()) else {
-        return Err(Problem::new("P001", format!("Invalid line in password file: {}", line.trim()), make));
+        return Err(Problem::new("P001", "Invalid line in password file".to_owned(), make));
     };
     if name.is_empty() || name.len() > usize::from(u16::MAX) {
         return Err(Problem::new("P001", "Invalid line in password file, no usable user name".into(), make));
@@ -282,7 +289,7 @@ bob:$6$rSdKUDex4OqdqgBL$6VWQnzwH0WC2KVsqIXb758JgfKKMwrBbi/+3HaCpcfYhawiKQ29lHBQv
                 "Invalid password hash for user nosalt",
                 "Invalid hash iterations for user it",
                 "Unable to decode password salt for user short",
-                "Invalid line in password file: :x",
+                "Invalid line in password file",
             ]
         );
         let found = parse(&text, Compat::V20).expect("the good users stay");
@@ -319,7 +326,10 @@ bob:$6$rSdKUDex4OqdqgBL$6VWQnzwH0WC2KVsqIXb758JgfKKMwrBbi/+3HaCpcfYhawiKQ29lHBQv
     }
 
     #[test]
-    fn hashes_stay_out_of_debug_output() {
+    fn hashes_and_passwords_stay_out_of_what_is_printed() {
+        let errors = Passwords::parse(&Source::new("passwd", "a:geheim\ngeheim\n:geheim\n"), Compat::V21);
+        let text: String = errors.expect_err("bad lines").iter().map(|one| one.render(false)).collect();
+        assert!(text.contains("passwd:3:1") && !text.contains("geheim"), "{text}");
         let found = format!("{:?}", parse(MADE, Compat::V21).expect("good"));
         assert!(found.contains("alice") && !found.contains("salt"), "{found}");
     }

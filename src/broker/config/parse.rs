@@ -209,9 +209,7 @@ fn by_status(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
             entry.warning("C101", &format!("mqttlab does not have {name} yet: the line has no effect"))
         }
         Status::Ignored(reason) => entry.warning("C102", &format!("{name} has no effect here: {reason}")),
-        Status::Refused(reason) => {
-            entry.error("C008", &format!("{name} cannot be left out of account: {reason}"))
-        }
+        Status::Refused(reason) => entry.error("C008", &format!("{name} cannot be ignored: {reason}")),
     };
     draft.diagnostics.push(found);
     Ok(())

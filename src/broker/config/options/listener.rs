@@ -365,7 +365,10 @@ fn port(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
 fn bind_address(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
     let text = entry.text()?;
     deprecated(draft, entry);
-    set_once(entry, &mut draft.default_listener.bind, text)
+    set_once(entry, &mut draft.default_listener.bind, text).map_err(|error| Diagnostic {
+        message: "Duplicate default listener bind_address value in configuration".to_owned(),
+        ..error
+    })
 }
 
 fn listener_allow_anonymous(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
