@@ -4,6 +4,7 @@ mod cli;
 mod codec;
 mod config;
 mod properties;
+mod engine;
 mod readme;
 mod report;
 mod simulation;
