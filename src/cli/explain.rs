@@ -77,12 +77,17 @@ fn print_chapter(chapter: &Chapter) -> anyhow::Result<()> {
     let width = entries.iter().map(|entry| entry.name.len()).filter(|len| *len <= WIDEST).max().unwrap_or(0);
     for entry in &entries {
         if entry.name.len() > width {
-            writeln!(out, "  {BOLD}{}{BOLD:#}\n  {:width$}  {}", entry.name, "", entry.doc)?;
+            writeln!(out, "  {BOLD}{}{BOLD:#}\n  {:width$}  {}", entry.name, "", first_sentence(&entry.doc))?;
         } else {
-            writeln!(out, "  {BOLD}{:<width$}{BOLD:#}  {}", entry.name, entry.doc)?;
+            writeln!(out, "  {BOLD}{:<width$}{BOLD:#}  {}", entry.name, first_sentence(&entry.doc))?;
         }
     }
     Ok(())
+}
+
+/// A chapter is an overview; the rest stands in the entry.
+fn first_sentence(doc: &str) -> &str {
+    doc.split_once(". ").map_or(doc, |(first, _)| first).trim_end_matches('.')
 }
 
 fn print_entry(chapter: &Chapter, entry: &Entry) -> anyhow::Result<()> {

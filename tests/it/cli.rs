@@ -342,6 +342,10 @@ fn explain_knows_what_the_program_knows() {
         ("junit", "--report junit=junit.xml"),
         ("[MQTT-3.3.1-4]", "QoS"),
         ("message_expiry", "0x02"),
+        ("receives_nothing", "- a: receives_nothing"),
+        ("L014", "a topic filter"),
+        ("PUBLISH", "payload"),
+        ("0x87", "Not authorized"),
     ] {
         mqttlab().args(["explain", topic]).assert().success().stdout(contains(says));
     }

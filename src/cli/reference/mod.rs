@@ -1,6 +1,8 @@
 //! The reference as entries, collected from the registries: what `mqttlab explain` prints. Holds
 //! no knowledge of its own but the titles of the chapters.
 
+mod language;
+
 use indexmap::IndexMap;
 
 use super::EXITS;
@@ -38,6 +40,28 @@ pub struct Entry {
 
 /// All chapters.
 pub const CHAPTERS: &[Chapter] = &[
+    Chapter {
+        name: "concepts",
+        doc: "ideas that hold in the whole scenario language",
+        entries: language::concepts,
+    },
+    Chapter { name: "verbs", doc: "what a step can do", entries: language::verbs },
+    Chapter { name: "file", doc: "keys of a scenario file", entries: language::file },
+    Chapter { name: "scenario", doc: "keys of a scenario", entries: language::scenario },
+    Chapter { name: "client", doc: "keys of a client", entries: language::client },
+    Chapter { name: "will", doc: "keys of a will", entries: language::will },
+    Chapter { name: "broker", doc: "keys of the broker", entries: language::broker },
+    Chapter { name: "user", doc: "keys of a user", entries: language::user },
+    Chapter { name: "listener", doc: "keys of a listener", entries: language::listener },
+    Chapter { name: "certificate", doc: "keys of a certificate under pki", entries: language::certificate },
+    Chapter { name: "payload", doc: "forms of a payload", entries: language::payload },
+    Chapter { name: "matchers", doc: "tests on a received value", entries: language::matcher },
+    Chapter {
+        name: "requires",
+        doc: "what a target may or may not be able to do",
+        entries: language::requires,
+    },
+    Chapter { name: "codes", doc: "findings about scenarios and tables", entries: language::codes },
     Chapter { name: "reports", doc: "formats of --report", entries: reports },
     Chapter { name: "exit-codes", doc: "what the exit codes of mqttlab run mean", entries: exit_codes },
     Chapter {
