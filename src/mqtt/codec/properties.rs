@@ -4,7 +4,7 @@
 use super::error::{DecodeErrorKind as Kind, Fault, Rule};
 use super::reader::Reader;
 use crate::mqtt::packet::PacketType;
-use crate::mqtt::property::{Make, PropertySpec};
+use crate::mqtt::property::{Make, PropertySpec, Value};
 use crate::mqtt::{Properties, Property, TopicName};
 
 /// Where a list of properties stands.
@@ -109,7 +109,14 @@ fn check_value(property: &Property, place: Place) -> Result<(), Fault> {
         _ => false,
     };
     if forbidden {
-        let detail = format!("{} may not have this value: {:?}", property.spec().long_name, property.value());
+        let name = property.spec().long_name;
+        let detail = match property.value() {
+            Value::Byte(value) => format!("{name} may not be {value}"),
+            Value::TwoByte(_) | Value::FourByte(_) | Value::Variable(_) => format!("{name} may not be 0"),
+            Value::Text(_) | Value::Binary(_) | Value::Pair(..) => {
+                format!("{name} is not a topic that could be published to")
+            }
+        };
         return Err(Fault::new(Kind::BadProperty, rule, detail));
     }
     Ok(())

@@ -101,7 +101,7 @@ impl PacketType {
 
     /// The type with this number; 0 is forbidden.
     pub fn from_u8(value: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as u8 == value)
+        Self::ALL.get(usize::from(value.wrapping_sub(1))).copied()
     }
 
     /// The standard's name, in capitals.
