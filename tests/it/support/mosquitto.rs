@@ -1,6 +1,6 @@
-//! Eclipse Mosquitto's programs as Debian installs them: found, started, ended.
+//! Brokers with mosquitto's command line: Eclipse Mosquitto as Debian installs it, and this program.
 //!
-//! Where one is missing its tests are skipped with a line on stderr; with `CI=true` they fail.
+//! Where mosquitto is missing its tests are skipped with a line on stderr; with `CI=true` they fail.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -22,15 +22,15 @@ pub fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// A running mosquitto; ended when dropped.
-pub struct Mosquitto {
+/// A running broker; ended when dropped.
+pub struct Running {
     child: Child,
     /// Where it listens on loopback.
     pub port: u16,
     _folder: TempDir,
 }
 
-/// Why mosquitto did not start.
+/// Why a broker did not start.
 pub struct Refused {
     /// Its exit code.
     pub code: Option<i32>,
@@ -38,56 +38,63 @@ pub struct Refused {
     pub log: String,
 }
 
-impl Mosquitto {
-    /// Starts it with a configuration in which `{port}` is a free port and `{dir}` the folder of
-    /// `files`. `None` if it is not installed.
-    pub fn start(conf: &str, files: &[(&str, &str)]) -> Option<Result<Self, Refused>> {
-        let program = program("mosquitto")?;
-        // Another process may take the port between our look and mosquitto's bind: once more then.
-        for _ in 0..5 {
-            match Self::attempt(&program, conf, files) {
-                Err(refused) if refused.log.contains("Address already in use") => {}
-                done => return Some(done),
-            }
-        }
-        panic!("no free port for mosquitto");
-    }
-
-    fn attempt(program: &Path, conf: &str, files: &[(&str, &str)]) -> Result<Self, Refused> {
-        let folder = tempfile::tempdir().expect("a folder");
-        let dir = folder.path().display().to_string();
-        let port = free_port();
-        for (name, text) in files {
-            std::fs::write(folder.path().join(name), text).expect("can write");
-        }
-        // As root mosquitto would become another user, who may not read the folder.
-        let conf =
-            format!("{}\nuser root\n", conf.replace("{port}", &port.to_string()).replace("{dir}", &dir));
-        let path = folder.path().join("mosquitto.conf");
-        std::fs::write(&path, conf).expect("can write");
-        let mut child = Command::new(program)
-            .arg("-c")
-            .arg(&path)
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("mosquitto starts");
-        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
-        let mut log = String::new();
-        for line in lines.by_ref() {
-            log += &line;
-            log.push('\n');
-            if line.ends_with(" running") {
-                // Nobody reads on: without a reader mosquitto would block, so one stays.
-                std::thread::spawn(move || lines.for_each(drop));
-                return Ok(Self { child, port, _folder: folder });
-            }
-        }
-        Err(Refused { code: child.wait().expect("a child").code(), log })
-    }
+/// Starts mosquitto with a configuration in which `{port}` is a free port and `{dir}` the folder of
+/// `files`. `None` if it is not installed.
+pub fn mosquitto(conf: &str, files: &[(&str, &str)]) -> Option<Result<Running, Refused>> {
+    let program = program("mosquitto")?;
+    // As root mosquitto would become another user, who may not read the folder.
+    Some(start(&program, &[], &format!("{conf}\nuser root\n"), files))
 }
 
-impl Drop for Mosquitto {
+/// Starts `mqttlab broker` in the same way.
+pub fn mqttlab(conf: &str, files: &[(&str, &str)]) -> Result<Running, Refused> {
+    start(Path::new(env!("CARGO_BIN_EXE_mqttlab")), &["broker"], conf, files)
+}
+
+fn start(program: &Path, args: &[&str], conf: &str, files: &[(&str, &str)]) -> Result<Running, Refused> {
+    // Another process may take the port between our look and the broker's bind: once more then.
+    for _ in 0..5 {
+        match attempt(program, args, conf, files) {
+            Err(refused) if refused.log.contains("ddress already in use") => {}
+            done => return done,
+        }
+    }
+    panic!("no free port for {}", program.display());
+}
+
+fn attempt(program: &Path, args: &[&str], conf: &str, files: &[(&str, &str)]) -> Result<Running, Refused> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().display().to_string();
+    let port = free_port();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("can write");
+    }
+    let path = folder.path().join("mosquitto.conf");
+    std::fs::write(&path, conf.replace("{port}", &port.to_string()).replace("{dir}", &dir))
+        .expect("can write");
+    let mut child = Command::new(program)
+        .args(args)
+        .arg("-c")
+        .arg(&path)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("the broker starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+    let mut log = String::new();
+    for line in lines.by_ref() {
+        log += &line;
+        log.push('\n');
+        if line.ends_with(" running") {
+            // A full pipe would block the broker: somebody reads on.
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(Running { child, port, _folder: folder });
+        }
+    }
+    Err(Refused { code: child.wait().expect("a child").code(), log })
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
