@@ -62,10 +62,8 @@ fn trials(path: &Path) -> Vec<Trial> {
     }
     let mut trials = Vec::new();
     for case in loaded.cases {
-        let mut name = format!("{file} · {}", case.scenario);
-        if !case.variant.is_empty() {
-            name += &format!(" · {}", case.variant);
-        }
+        let mut name = [file.as_str(), &case.scenario, &case.variant].join(" · ");
+        name.truncate(name.trim_end_matches(" · ").len());
         if case.least <= LONGEST_REAL_WAIT {
             let case = case.clone();
             trials.push(Trial::test(format!("{name} · loopback"), move || passes(&case, false)));

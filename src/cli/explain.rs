@@ -6,6 +6,7 @@ use std::io::Write as _;
 use anstyle::Style;
 
 use super::reference::{CHAPTERS, Chapter, Entry};
+use super::schema::schema;
 use super::{Exit, usage};
 use crate::text::did_you_mean;
 
@@ -15,19 +16,29 @@ use crate::text::did_you_mean;
 pub struct Args {
     /// A chapter or a word; without it, all chapters
     topic: Option<String>,
+
+    /// Prints the JSON Schema of scenario files, for editors
+    #[arg(long, conflicts_with = "topic")]
+    schema: bool,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   mqttlab explain                    the chapters
   mqttlab explain options            one chapter
+  mqttlab explain receives           one verb, with its keys and an example
   mqttlab explain acl_file           one option of mosquitto.conf
-  mqttlab explain MQTT-3.3.1-4       one statement of the standard";
+  mqttlab explain MQTT-3.3.1-4       one statement of the standard
+  mqttlab explain --schema > mqttlab.schema.json";
 
 const BOLD: Style = Style::new().bold();
 
 /// Exit 0, or 2 for a topic that nobody knows.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.schema {
+        writeln!(anstream::stdout(), "{:#}", schema())?;
+        return Ok(Exit::Success);
+    }
     let Some(topic) = &args.topic else {
         print_chapters()?;
         return Ok(Exit::Success);

@@ -16,6 +16,7 @@ mod outputs;
 mod passwd;
 mod reference;
 mod run;
+mod schema;
 mod select;
 
 use std::fmt::Display;

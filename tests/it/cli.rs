@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mqttlab");
 
 /// One case that passes on any broker, one that fails on every.
-const TWO: &str = r#"lab: 1
+const TWO: &str = r"lab: 1
 name: Two
 scenarios:
 - id: right
@@ -35,7 +35,7 @@ scenarios:
   - a: {subscribe: home/x}
   - b: {publish: home/x, payload: hi}
   - a: {receives: home/x, payload: ho, within: 200ms}
-"#;
+";
 
 const LONG: &str = r"lab: 1
 name: Long
@@ -349,6 +349,10 @@ fn explain_knows_what_the_program_knows() {
     ] {
         mqttlab().args(["explain", topic]).assert().success().stdout(contains(says));
     }
+    let output = mqttlab().args(["explain", "--schema"]).output().expect("runs");
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["properties"]["scenarios"]["items"]["additionalProperties"], false);
+    assert!(schema["$defs"]["client-verb"].to_string().contains("receives_nothing"));
     mqttlab().args(["explain", "aclfile"]).assert().code(2).stderr(contains("did you mean acl_file?"));
 }
 
