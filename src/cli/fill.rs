@@ -12,12 +12,30 @@ use tempfile::NamedTempFile;
 
 use crate::record::RowMark;
 use crate::report::Marks;
+use crate::scenario::table::unfillable;
 use crate::scenario::{Body, Case};
 
 /// The cells of one sheet.
 struct Sheet<'a> {
     text: &'a str,
     cells: BTreeMap<usize, (Range<usize>, RowMark)>,
+}
+
+/// Says which tables have no cell to fill, before anything runs; true if there is one.
+pub fn cannot(cases: &[Case]) -> anyhow::Result<bool> {
+    let mut findings = Vec::new();
+    for case in cases {
+        let Body::Table(table) = &case.body else { continue };
+        for finding in unfillable(table) {
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    for finding in &findings {
+        writeln!(anstream::stderr(), "{}\n", finding.render(true))?;
+    }
+    Ok(!findings.is_empty())
 }
 
 /// Fills every sheet of which rows ran.

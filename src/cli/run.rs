@@ -143,6 +143,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         complain(format_args!("error: {}", selected.nothing()));
         return Ok(Exit::NothingSelected);
     }
+    if args.output.fill && fill::cannot(&selected.cases)? {
+        return Ok(Exit::Invalid);
+    }
     for word in &selected.unmatched {
         complain(format_args!("warning: {word}"));
     }

@@ -87,6 +87,11 @@ impl<'n> Fields<'n> {
         }
     }
 
+    /// A map without entries.
+    pub fn none(span: Span) -> Self {
+        Self { entries: Vec::new(), span }
+    }
+
     /// Takes entries from wherever, with the same checks.
     pub fn checked(
         scope: &Scope,

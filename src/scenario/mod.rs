@@ -27,6 +27,7 @@ use crate::mqtt::{Properties, ProtocolVersion, QoS};
 use op::Step;
 use scope::{Inputs, Problems};
 use table::Table;
+use table::sheet::Format;
 use target::Setup;
 use value::Template;
 
@@ -265,12 +266,15 @@ pub fn load(
 ) -> Loaded {
     let problems = Problems::default();
     let inputs = Inputs { files, options, problems: &problems };
-    let mut cases = match node::parse(source, 0..source.text.len()) {
-        Ok(root) => decode::file::file(&inputs, &root),
-        Err(finding) => {
-            problems.push(*finding);
-            Vec::new()
-        }
+    let mut cases = match Format::of(&source.name) {
+        Format::Markdown | Format::Csv => table::sheet::load(&inputs, source),
+        Format::Yaml => match node::parse(source, 0..source.text.len()) {
+            Ok(root) => decode::file::file(&inputs, &root),
+            Err(finding) => {
+                problems.push(*finding);
+                Vec::new()
+            }
+        },
     };
     if problems.any_error() {
         cases.clear();

@@ -84,6 +84,8 @@ pub(super) struct Scope<'a> {
     pub used: RefCell<BTreeSet<String>>,
     /// Set once a variable of the matrix was read.
     pub matrix_used: Cell<bool>,
+    /// A name for the place that is read, put to its findings.
+    pub place: RefCell<Option<String>>,
     /// How many `repeat`s are around this place; `${i}` needs one.
     pub repeats: Cell<usize>,
 }
@@ -97,12 +99,16 @@ impl<'a> Scope<'a> {
             names: Names::default(),
             used: RefCell::default(),
             matrix_used: Cell::new(false),
+            place: RefCell::default(),
             repeats: Cell::new(0),
         }
     }
 
     /// Keeps a finding.
-    pub fn report(&self, finding: Diagnostic) {
+    pub fn report(&self, mut finding: Diagnostic) {
+        if finding.place.is_none() {
+            finding.place.clone_from(&self.place.borrow());
+        }
         self.inputs.problems.push(finding);
     }
 

@@ -66,7 +66,8 @@ pub(in crate::scenario) fn scenario(file: &FileLevel, node: &Node) -> Vec<Case> 
         return Vec::new();
     }
     let Some(fields) = Fields::of(base, node, &[SCENARIO_KEYS], "a scenario") else { return Vec::new() };
-    let header = header(base, &fields);
+    fields.need(base, "id", "a scenario");
+    let header = header(base, &fields, "");
     if let Some(id) = fields.get("id") {
         file.claim_id(&header.id, &id.span);
     }
@@ -187,8 +188,11 @@ fn table_of(scope: &Scope, node: &Node, header: &Header) -> Option<Table> {
 }
 
 /// Reads what does not depend on the combination.
-pub(in crate::scenario) fn header(scope: &Scope, fields: &Fields) -> Header {
-    let id = fields.need(scope, "id", "a scenario").and_then(|node| id(scope, node)).unwrap_or_default();
+pub(in crate::scenario) fn header(scope: &Scope, fields: &Fields, default_id: &str) -> Header {
+    let id = match fields.get("id") {
+        Some(node) => id(scope, node).unwrap_or_default(),
+        None => default_id.to_owned(),
+    };
     let text = |name: &str| fields.get(name).and_then(|node| scope.text(node, name));
     let level =
         fields.get("level").and_then(|node| values::word(scope, node, "level", &["must", "should", "may"]));
