@@ -1,0 +1,205 @@
+//! Collects the events of one case, in order, with secrets taken out before anything is kept.
+//!
+//! Decides nothing; the schedule hands the finished list on as a whole, so that the events of
+//! cases that run beside each other do not mix.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::mqtt::codec::DecodeError;
+use crate::mqtt::{Packet, ProtocolVersion, notation};
+use crate::net::tap::{Content, Direction, Tap, Tapped};
+use crate::record::{CaseId, Event, EventKind, WireEvent, WireSide};
+use crate::text;
+
+/// Wire events of one case that are kept; of a longer case the rest is only counted.
+const WIRE_EVENTS: usize = 50_000;
+/// Lines that an explanation shows.
+const LAST_LINES: usize = 24;
+/// What stands in place of a secret.
+const HIDDEN: &str = "***";
+
+/// The events of one case; clones share them.
+#[derive(Debug, Clone)]
+pub struct Recorder(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    case: CaseId,
+    /// Seconds between the start of the run and `began`.
+    offset: f64,
+    began: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: Vec<Event>,
+    wire: usize,
+    dropped: usize,
+    last: VecDeque<String>,
+    secrets: Vec<String>,
+}
+
+impl Recorder {
+    /// For one case (its row left out) that begins now.
+    pub fn new(case: CaseId, offset: f64) -> Self {
+        let shared = Shared { case, offset, began: Instant::now(), state: Mutex::default() };
+        Self(Arc::new(shared))
+    }
+
+    /// Texts that must never be shown.
+    pub fn hide(&self, secrets: &[String]) {
+        self.0.state.lock().secrets.extend(secrets.iter().filter(|secret| !secret.is_empty()).cloned());
+    }
+
+    /// Time since the case began, on tokio's clock.
+    pub fn elapsed(&self) -> Duration {
+        self.0.began.elapsed()
+    }
+
+    /// Seconds between the start of the run and `at`.
+    pub fn seconds(&self, at: Instant) -> f64 {
+        self.0.offset + at.saturating_duration_since(self.0.began).as_secs_f64()
+    }
+
+    /// Adds an event that happens now.
+    pub fn push(&self, kind: EventKind) {
+        let at = self.seconds(Instant::now());
+        self.0.state.lock().events.push(Event { at, kind });
+    }
+
+    /// Adds something that a reader should know.
+    pub fn note(&self, text: impl Into<String>) {
+        let text = self.redact(text.into());
+        self.push(EventKind::Note { text });
+    }
+
+    /// Adds a packet or a connection event.
+    pub fn wire(&self, client: &str, side: WireSide, line: String, at: Instant) {
+        let line = self.redact(line);
+        let wire = WireEvent { client: client.to_owned(), side, line };
+        let at = self.seconds(at);
+        let mut state = self.0.state.lock();
+        if state.last.len() == LAST_LINES {
+            state.last.pop_front();
+        }
+        state.last.push_back(wire.print());
+        if state.wire == WIRE_EVENTS {
+            state.dropped += 1;
+            return;
+        }
+        state.wire += 1;
+        state.events.push(Event { at, kind: EventKind::Wire { case: self.0.case.clone(), wire } });
+    }
+
+    /// A connection event that happens now.
+    pub fn link(&self, client: &str, line: &str) {
+        self.wire(client, WireSide::Link, line.to_owned(), Instant::now());
+    }
+
+    /// Adds lines of the broker's log.
+    pub fn broker_log(&self, lines: Vec<String>) {
+        for line in lines {
+            let line = text::escape(&self.redact(line));
+            self.push(EventKind::BrokerLog { case: self.0.case.clone(), line });
+        }
+    }
+
+    /// The latest wire events, oldest first.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.0.state.lock().last.iter().cloned().collect()
+    }
+
+    /// Takes all events out.
+    pub fn finish(&self) -> Vec<Event> {
+        let dropped = self.0.state.lock().dropped;
+        if dropped > 0 {
+            self.note(format!("{}: {} more are not in this log", self.0.case, text::plural(dropped, "packet")));
+        }
+        std::mem::take(&mut self.0.state.lock().events)
+    }
+
+    /// A tap that records what one client sends and receives.
+    pub fn tap(&self, client: &str, version: ProtocolVersion) -> Tap {
+        let recorder = self.clone();
+        let client = client.to_owned();
+        Tap::new(move |tapped: Tapped<'_>| {
+            let side = match tapped.direction {
+                Direction::In => WireSide::Received,
+                Direction::Out => WireSide::Sent,
+            };
+            let line = print(&tapped.content, &tapped.bytes, version);
+            recorder.wire(&client, side, line, tapped.at);
+        })
+    }
+
+    /// The text without the secrets of this run.
+    pub fn redact(&self, mut text: String) -> String {
+        let state = self.0.state.lock();
+        for secret in &state.secrets {
+            if text.contains(secret.as_str()) {
+                text = text.replace(secret.as_str(), HIDDEN);
+            }
+        }
+        text
+    }
+}
+
+/// One packet in notation, its credentials hidden.
+pub fn print(content: &Content<'_>, bytes: &Bytes, version: ProtocolVersion) -> String {
+    match content {
+        Content::Packet(Packet::Connect(connect)) if connect.password.is_some() => {
+            let mut connect = connect.clone();
+            connect.password = Some(Bytes::from_static(HIDDEN.as_bytes()));
+            let version = connect.version;
+            notation::print(&Packet::Connect(connect), version)
+        }
+        Content::Packet(packet) => notation::print(packet, version),
+        // Raw bytes of the CONNECT type may hold a password anywhere.
+        Content::Raw if bytes.first().is_some_and(|byte| byte >> 4 == 1) => {
+            format!("hex {} ({} bytes of a CONNECT, not shown)", text::hex(&bytes[..1]), bytes.len())
+        }
+        Content::Raw => format!("hex {}", text::hex(bytes)),
+        Content::Malformed(error) => malformed(error, bytes),
+    }
+}
+
+fn malformed(error: &DecodeError, bytes: &Bytes) -> String {
+    const SHOWN: usize = 64;
+    let more = if bytes.len() > SHOWN { " …" } else { "" };
+    format!("hex {}{more} ({error})", text::hex(&bytes[..bytes.len().min(SHOWN)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::packet::Connect;
+
+    #[tokio::test]
+    async fn passwords_and_secrets_never_get_in() {
+        let case = CaseId { file: "a.yaml".into(), scenario: "s".into(), variant: String::new(), row: None };
+        let recorder = Recorder::new(case, 0.0);
+        recorder.hide(&["0123456789abcdef".to_owned()]);
+        let connect = Connect {
+            username: Some("bob".into()),
+            password: Some(Bytes::from_static(b"open sesame")),
+            ..Connect::default()
+        };
+        let tap = recorder.tap("bob", ProtocolVersion::V311);
+        let packet = Packet::Connect(Box::new(connect));
+        let bytes = Bytes::from_static(b"\x10\x20 open sesame");
+        tap.record(Direction::Out, bytes.clone(), Content::Packet(&packet));
+        tap.record(Direction::Out, bytes, Content::Raw);
+        recorder.note("the password is 0123456789abcdef");
+        recorder.broker_log(vec!["0123456789abcdef".into()]);
+        let all = serde_json::to_string(&recorder.finish()).expect("plain data");
+        assert!(!all.contains("open sesame") && !all.contains("0123456789abcdef"), "{all}");
+        assert!(all.contains("bob") && all.contains(HIDDEN), "{all}");
+    }
+}

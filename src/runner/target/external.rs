@@ -1,0 +1,178 @@
+//! A broker that somebody else runs, at an address, with a profile of what it can do.
+//!
+//! It is never started, stopped or configured by us.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{TargetError, read_text};
+use crate::net::Endpoint;
+use crate::runner::EnvironmentError;
+use crate::runner::prepare::Account;
+use crate::scenario::Capability;
+
+/// What a profile file says. All of it may be left out.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Name and version for reports and `known`: `emqx 5.8`.
+    pub name: Option<String>,
+    /// What it can do, with the names of `requires`; without it: what MQTT 5.0 demands.
+    pub capabilities: Option<Vec<String>>,
+    /// Accounts that exist there: name and password.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, String>,
+    /// Name of the account that may read and write everything: sends sentinels and probes.
+    pub control: Option<String>,
+    /// The same for the client that watches; else that of `control`.
+    pub witness: Option<String>,
+    /// PEM file of the authority of a `mqtts://` address.
+    pub cafile: Option<String>,
+}
+
+/// A broker at an address.
+#[derive(Debug, Clone)]
+pub struct External {
+    /// For reports: the profile's name, else the address without its credentials.
+    pub name: String,
+    /// What it can do.
+    pub capabilities: BTreeSet<Capability>,
+    /// Accounts that exist there.
+    pub accounts: BTreeMap<String, String>,
+    /// May read and write everything; `None`: anonymous.
+    pub control: Option<Account>,
+    /// May read everything; `None`: anonymous.
+    pub witness: Option<Account>,
+    host: String,
+    port: u16,
+    tls: bool,
+    authority: Option<String>,
+}
+
+impl External {
+    /// Reads the address and the profile.
+    pub fn new(url: &str, profile: Option<&Path>) -> Result<Self, EnvironmentError> {
+        let bad = |why: &str| EnvironmentError::NoTarget { message: format!("{why} (mqtt://user:pass@host:port)") };
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("this is not an address"))?;
+        let tls = match scheme {
+            "mqtt" => false,
+            "mqtts" => true,
+            other => return Err(bad(&format!("`{other}://` is not supported yet"))),
+        };
+        let rest = rest.trim_end_matches('/');
+        let (credentials, place) = rest.rsplit_once('@').map_or((None, rest), |(c, place)| (Some(c), place));
+        let (host, port) = host_and_port(place).ok_or_else(|| bad("the address has no usable host and port"))?;
+        let account = credentials.map(|text| {
+            let (name, password) = text.split_once(':').unwrap_or((text, ""));
+            Account { name: percent_decoded(name), password: percent_decoded(password) }
+        });
+        let profile = profile.map(read_profile).transpose()?.unwrap_or_default();
+        let capabilities = match &profile.capabilities {
+            Some(names) => names.iter().map(|name| capability(name)).collect::<Result<_, _>>()?,
+            None => [Capability::Qos2, Capability::Retain, Capability::Shared, Capability::V5].into(),
+        };
+        let named = |name: &Option<String>| -> Result<Option<Account>, EnvironmentError> {
+            let Some(name) = name else { return Ok(None) };
+            let password = profile.accounts.get(name).ok_or_else(|| EnvironmentError::NoTarget {
+                message: format!("the profile names {name}, who is not among its accounts"),
+            })?;
+            Ok(Some(Account { name: name.clone(), password: password.clone() }))
+        };
+        let control = named(&profile.control)?.or(account);
+        let witness = named(&profile.witness)?.or_else(|| control.clone());
+        let port = port.unwrap_or(if tls { 8883 } else { 1883 });
+        Ok(Self {
+            name: profile.name.clone().unwrap_or_else(|| format!("{scheme}://{place}")),
+            capabilities,
+            control,
+            witness,
+            host: host.to_owned(),
+            port,
+            tls,
+            authority: profile.cafile.as_deref().map(|path| read_text(Path::new(path))).transpose()?,
+            accounts: profile.accounts,
+        })
+    }
+
+    /// Where clients connect.
+    pub fn endpoint(&self) -> Result<Endpoint, TargetError> {
+        if self.tls {
+            return super::tls_endpoint(&self.host, &self.host, self.port, self.authority.as_deref());
+        }
+        Ok(Endpoint::Tcp { host: self.host.clone(), port: self.port })
+    }
+}
+
+fn read_profile(path: &Path) -> Result<Profile, EnvironmentError> {
+    let text = read_text(path)?;
+    serde_json::from_str(&text)
+        .map_err(|error| EnvironmentError::NoTarget { message: format!("{}: {error}", path.display()) })
+}
+
+fn capability(name: &str) -> Result<Capability, EnvironmentError> {
+    let found = Capability::ALL.into_iter().find(|(_, known)| *known == name);
+    found.map(|(capability, _)| capability).ok_or_else(|| EnvironmentError::NoTarget {
+        message: format!("the profile claims `{name}`, which is no capability"),
+    })
+}
+
+/// `host`, `host:port`, `[::1]:port`.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    if let Some(rest) = text.strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        return match rest.strip_prefix(':') {
+            Some(port) => Some((host, Some(port.parse().ok()?))),
+            None => rest.is_empty().then_some((host, None)),
+        };
+    }
+    match text.split_once(':') {
+        Some((host, port)) if !host.is_empty() => Some((host, Some(port.parse().ok()?))),
+        None if !text.is_empty() => Some((text, None)),
+        _ => None,
+    }
+}
+
+/// `%40` is `@`. What is no escape stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let code = (*first == b'%')
+            .then(|| tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()))
+            .flatten()
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
+        match code {
+            Some(code) => {
+                bytes.push(code);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_and_without_credentials() {
+        let plain = External::new("mqtt://broker.example.org", None).expect("an address");
+        assert_eq!((plain.host.as_str(), plain.port, plain.tls), ("broker.example.org", 1883, false));
+        assert_eq!(plain.control, None);
+        let full = External::new("mqtts://bob:p%40ss:word@[::1]:8884/", None).expect("an address");
+        assert_eq!((full.host.as_str(), full.port, full.tls), ("::1", 8884, true));
+        let account = full.control.expect("given");
+        assert_eq!((account.name.as_str(), account.password.as_str()), ("bob", "p@ss:word"));
+        assert!(!full.name.contains("bob"), "{}", full.name);
+        for bad in ["broker", "http://x", "mqtt://", "mqtt://x:port", "mqtt://x:70000"] {
+            assert!(External::new(bad, None).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! What is tested, behind one interface: our broker in this process, a program, or an address.
+//!
+//! A [`Plan`] is made once a run (which program, which version); a [`Target`] is one broker of one
+//! case. Neither knows clients.
+
+mod bundled;
+mod external;
+mod process;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use external::{External, Profile};
+
+use super::prepare::{Account, Prepared};
+use super::{EnvironmentError, TargetChoice};
+use crate::net::Endpoint;
+use crate::scenario::Capability;
+use crate::scenario::target::Setup;
+use crate::tls;
+
+/// Lines of a broker's log that are kept between two looks at it; the oldest go first.
+const LOG_LINES: usize = 10_000;
+
+/// Why the broker could not be brought into the state asked for. Never a verdict about it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct TargetError(pub String);
+
+impl TargetError {
+    fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+/// What all brokers of a run have in common.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    kind: PlanKind,
+    /// `bundled`, `mosquitto 2.0.11`, `mqtt://host`: for reports and `known`.
+    pub name: String,
+}
+
+#[derive(Debug, Clone)]
+enum PlanKind {
+    Bundled { memory: bool },
+    Process(process::Program),
+    External(Arc<External>),
+}
+
+impl Plan {
+    /// Finds the program, or reads the profile. Connects to nothing yet.
+    pub fn new(choice: &TargetChoice, virtual_time: bool) -> Result<Self, EnvironmentError> {
+        match choice {
+            TargetChoice::Bundled => Ok(Self {
+                kind: PlanKind::Bundled { memory: virtual_time },
+                name: format!("mqttlab {}", env!("CARGO_PKG_VERSION")),
+            }),
+            TargetChoice::Process(path) => {
+                let program = process::Program::find(path)?;
+                let name = program.name.clone();
+                Ok(Self { kind: PlanKind::Process(program), name })
+            }
+            TargetChoice::External { url, profile } => {
+                let external = External::new(url, profile.as_deref())?;
+                let name = external.name.clone();
+                Ok(Self { kind: PlanKind::External(Arc::new(external)), name })
+            }
+        }
+    }
+
+    /// What every broker of this run can do.
+    pub fn capabilities(&self) -> BTreeSet<Capability> {
+        let all = Capability::ALL.into_iter().map(|(capability, _)| capability);
+        match &self.kind {
+            // WebSocket listeners are still to come.
+            PlanKind::Bundled { .. } => all.filter(|one| *one != Capability::Websocket).collect(),
+            PlanKind::Process(_) => all.collect(),
+            PlanKind::External(external) => external.capabilities.clone(),
+        }
+    }
+
+    /// The broker at an address, if that is what is tested.
+    pub fn external(&self) -> Option<&External> {
+        match &self.kind {
+            PlanKind::External(external) => Some(external),
+            _ => None,
+        }
+    }
+
+    /// True where each case gets a broker of its own, in a state that is known.
+    pub fn own_broker(&self) -> bool {
+        self.external().is_none()
+    }
+
+    /// True where a broker's order of delivery is known and need not be measured.
+    pub fn order_is_known(&self) -> bool {
+        matches!(self.kind, PlanKind::Bundled { .. })
+    }
+
+    /// Starts a broker for one case.
+    pub async fn start(
+        &self,
+        setup: &Arc<Setup>,
+        dollar_roots: &[String],
+        seed: u64,
+    ) -> Result<Target, TargetError> {
+        let log = LogTail::default();
+        if let PlanKind::External(external) = &self.kind {
+            return Ok(Target { running: Running::External(Arc::clone(external)), prepared: None, log });
+        }
+        let prepared = Prepared::new(setup, dollar_roots).map_err(|error| TargetError::new(error.to_string()))?;
+        let running = match &self.kind {
+            PlanKind::Bundled { memory } => {
+                let tls = prepared.listeners.iter().any(|listener| listener.tls);
+                Running::Bundled(bundled::Bundled::new(*memory && !tls, seed))
+            }
+            PlanKind::Process(program) => Running::Process(process::Process::new(program.clone())),
+            PlanKind::External(_) => unreachable!("returned above"),
+        };
+        let mut target = Target { running, prepared: Some(prepared), log };
+        target.start_on_free_ports().await?;
+        Ok(target)
+    }
+}
+
+/// The latest lines of a broker's log.
+#[derive(Debug, Clone, Default)]
+pub struct LogTail(Arc<Mutex<Vec<String>>>);
+
+impl LogTail {
+    fn push(&self, line: String) {
+        let mut lines = self.0.lock();
+        if lines.len() == LOG_LINES {
+            lines.drain(..LOG_LINES / 2);
+        }
+        lines.push(line);
+    }
+
+    /// Takes what has come since the last time.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    fn last(&self) -> Option<String> {
+        self.0.lock().last().cloned()
+    }
+
+    fn count(&self, text: &str) -> usize {
+        self.0.lock().iter().filter(|line| line.contains(text)).count()
+    }
+}
+
+/// One broker.
+#[derive(Debug)]
+pub struct Target {
+    running: Running,
+    /// Its files; `None` for a broker that was there before us.
+    pub prepared: Option<Prepared>,
+    /// What it says.
+    pub log: LogTail,
+}
+
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a case")]
+enum Running {
+    Bundled(bundled::Bundled),
+    Process(process::Process),
+    External(Arc<External>),
+}
+
+/// How often other ports are tried when somebody else was faster.
+const PORT_ATTEMPTS: usize = 5;
+
+impl Target {
+    async fn start_on_free_ports(&mut self) -> Result<(), TargetError> {
+        let mut attempt = 1;
+        loop {
+            match self.start().await {
+                Err(error) if attempt < PORT_ATTEMPTS && self.lost_a_port(&error) => attempt += 1,
+                other => return other,
+            }
+            if let Some(prepared) = &mut self.prepared {
+                prepared.move_ports().map_err(|error| TargetError::new(error.to_string()))?;
+            }
+        }
+    }
+
+    fn lost_a_port(&self, error: &TargetError) -> bool {
+        const SIGN: &str = "Address already in use";
+        error.0.contains(SIGN) || self.log.count(SIGN) > 0
+    }
+
+    fn files(&self) -> Result<&Prepared, TargetError> {
+        self.prepared.as_ref().ok_or_else(|| TargetError::new("this broker was not started by mqttlab"))
+    }
+
+    /// Starts it, and waits until it can be connected to.
+    pub async fn start(&mut self) -> Result<(), TargetError> {
+        let Some(prepared) = &self.prepared else { return Err(self.files().expect_err("external")) };
+        match &mut self.running {
+            Running::Bundled(broker) => broker.start(prepared, &self.log).await,
+            Running::Process(process) => process.start(prepared, &self.log).await,
+            Running::External(_) => Ok(()),
+        }
+    }
+
+    /// Ends it as SIGTERM does, and waits until it has ended.
+    pub async fn stop(&mut self) -> Result<(), TargetError> {
+        self.files()?;
+        match &mut self.running {
+            Running::Bundled(broker) => broker.stop().await,
+            Running::Process(process) => process.stop().await,
+            Running::External(_) => Ok(()),
+        }
+    }
+
+    /// Ends it as SIGKILL does.
+    pub async fn kill(&mut self) -> Result<(), TargetError> {
+        self.files()?;
+        match &mut self.running {
+            Running::Bundled(broker) => broker.kill().await,
+            Running::Process(process) => process.kill().await,
+            Running::External(_) => Ok(()),
+        }
+    }
+
+    /// Makes it read its files again, as SIGHUP does.
+    pub async fn reload(&mut self) -> Result<(), TargetError> {
+        let Some(prepared) = &self.prepared else { return Err(self.files().expect_err("external")) };
+        match &mut self.running {
+            Running::Bundled(broker) => broker.reload(prepared),
+            Running::Process(process) => process.reload(&self.log).await,
+            Running::External(_) => Ok(()),
+        }
+    }
+
+    /// Why it is not there any more, if that was not our doing.
+    pub fn died(&mut self) -> Option<String> {
+        match &mut self.running {
+            Running::Process(process) => process.died(),
+            Running::Bundled(_) | Running::External(_) => None,
+        }
+    }
+
+    /// True between a stop and the next start.
+    pub fn is_down(&self) -> bool {
+        match &self.running {
+            Running::Bundled(broker) => broker.is_down(),
+            Running::Process(process) => process.is_down(),
+            Running::External(_) => false,
+        }
+    }
+
+    /// Where a client connects. `trust` names the authorities of a TLS listener.
+    pub fn endpoint(&self, listener: Option<&str>, trust: Option<&str>) -> Result<Endpoint, TargetError> {
+        if let Running::External(external) = &self.running {
+            return external.endpoint();
+        }
+        let prepared = self.files()?;
+        let index = prepared
+            .listener(listener)
+            .ok_or_else(|| TargetError::new(format!("there is no listener {}", listener.unwrap_or(""))))?;
+        let there = &prepared.listeners[index];
+        if let Running::Bundled(broker) = &self.running {
+            if !there.tls {
+                return broker.endpoint(index, there.port);
+            }
+        }
+        if !there.tls {
+            return Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: there.port });
+        }
+        let pem = trust.and_then(|name| prepared.authorities.get(name)).map(String::as_str);
+        tls_endpoint("localhost", "127.0.0.1", there.port, pem)
+    }
+
+    /// Where control clients connect.
+    pub fn control_endpoint(&self) -> Result<Endpoint, TargetError> {
+        let Some(prepared) = &self.prepared else { return self.endpoint(None, None) };
+        let index = prepared.control_listener();
+        let listener = &prepared.listeners[index];
+        if listener.tls {
+            let config = tls::client::config(tls::client::Trust::Anybody)
+                .map_err(|error| TargetError::new(error.to_string()))?;
+            return Ok(Endpoint::Tls {
+                host: "127.0.0.1".into(),
+                port: listener.port,
+                server_name: "localhost".into(),
+                config,
+            });
+        }
+        match &self.running {
+            Running::Bundled(broker) => broker.endpoint(index, listener.port),
+            _ => Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.port }),
+        }
+    }
+
+    /// Accounts of the control client and the witness; `None`: anonymous.
+    pub fn control_accounts(&self) -> [Option<Account>; 2] {
+        match (&self.running, &self.prepared) {
+            (Running::External(external), _) => [external.control.clone(), external.witness.clone()],
+            (_, Some(prepared)) => [Some(prepared.control.clone()), Some(prepared.witness.clone())],
+            _ => [None, None],
+        }
+    }
+
+    /// The password of a user.
+    pub fn password(&self, user: &str) -> Option<String> {
+        match (&self.running, &self.prepared) {
+            (Running::External(external), _) => external.accounts.get(user).cloned(),
+            (_, Some(prepared)) => prepared.passwords.get(user).cloned(),
+            _ => None,
+        }
+    }
+
+    /// The value of a run-time variable, without `${}`.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let mut parts = name.split('.');
+        let (group, key, field) = (parts.next()?, parts.next()?, parts.next()?);
+        match (group, field) {
+            ("users", "password") => self.password(key),
+            ("listeners", "host") => Some("127.0.0.1".into()),
+            ("listeners", "port") => {
+                let prepared = self.prepared.as_ref()?;
+                Some(prepared.listeners[prepared.listener(Some(key))?].port.to_string())
+            }
+            ("certs", what) => {
+                Some(self.prepared.as_ref()?.certificate_path(key, what)?.display().to_string())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A TLS address whose server must be `server_name`, signed by the authority `pem`.
+fn tls_endpoint(
+    server_name: &str,
+    host: &str,
+    port: u16,
+    pem: Option<&str>,
+) -> Result<Endpoint, TargetError> {
+    let authorities: Vec<&str> = pem.into_iter().collect();
+    let config = tls::client::config(tls::client::Trust::Authorities(&authorities))
+        .map_err(|error| TargetError::new(error.to_string()))?;
+    Ok(Endpoint::Tls { host: host.into(), port, server_name: server_name.into(), config })
+}
+
+/// The text of a file, or why not.
+fn read_text(path: &Path) -> Result<String, EnvironmentError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| EnvironmentError::NoTarget { message: format!("{}: {error}", path.display()) })
+}
