@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::options::Options;
 use super::state::{Exhausted, Meaning, Session};
-use crate::mqtt::codec::{DecodeError, Decoder};
+use crate::mqtt::codec::{DecodeError, Decoder, Limits};
 use crate::mqtt::packet::{ConnAck, Disconnect, Publish, Subscribe, Unsubscribe};
 use crate::mqtt::{Packet, PacketId, ProtocolVersion, ReasonCode};
 use crate::net::framed::{Closed, Framed, Progress};
@@ -157,6 +157,15 @@ impl Client {
         self.version
     }
 
+    /// From now on packets are written and read as this revision has them, as after a CONNECT that
+    /// was sent as raw bytes.
+    pub fn speak(&mut self, version: ProtocolVersion) {
+        if version != self.version {
+            self.version = version;
+            *self.framed.decoder_mut() = Decoder::client(version, Limits::default());
+        }
+    }
+
     /// What the broker does next. Answers what is to be answered and pings while it waits.
     pub async fn next(&mut self) -> Event {
         if let Some(event) = self.stash.pop_front() {
@@ -237,10 +246,21 @@ impl Client {
         self.wait(id).await
     }
 
-    /// A round trip: PINGREQ and its PINGRESP.
-    pub async fn ping(&mut self) -> Result<(), Lost> {
+    /// Queues a PINGREQ. It is answered when [`Client::pongs`] reaches the number returned.
+    pub fn start_ping(&mut self) -> u64 {
         let wanted = self.session.ping(&mut self.out);
         self.push_out();
+        wanted
+    }
+
+    /// PINGRESPs received on this connection.
+    pub fn pongs(&self) -> u64 {
+        self.session.pongs()
+    }
+
+    /// A round trip: PINGREQ and its PINGRESP.
+    pub async fn ping(&mut self) -> Result<(), Lost> {
+        let wanted = self.start_ping();
         while self.session.pongs() < wanted {
             self.advance_and_stash(Until::Event).await?;
         }

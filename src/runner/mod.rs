@@ -3,6 +3,24 @@
 //! `prepare` makes a target's files, `schedule` runs cases beside each other, `execute` one case,
 //! `actor` one client, `fence` proves absences. Reports and exit codes are not made here.
 
+mod actor;
+mod context;
+mod execute;
+mod fence;
+mod link;
+mod matching;
+mod outcome;
+mod packets;
+pub mod prepare;
+mod random;
+mod recorder;
+mod requirements;
+mod rumqttc;
+mod schedule;
+mod table;
+mod target;
+mod verdict;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -92,6 +110,5 @@ pub fn run(
     options: &RunOptions,
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> Result<bool, EnvironmentError> {
-    let _ = (cases, options, sink);
-    unimplemented!()
+    schedule::run(cases, options, sink)
 }

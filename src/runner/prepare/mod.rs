@@ -182,6 +182,17 @@ impl Prepared {
         Some(self.folder().join(file))
     }
 
+    /// `certs.NAME.cert` and so on, with their paths.
+    pub fn certificate_variables(&self) -> Vec<(String, String)> {
+        let names = self.setup.pki.iter().map(|certificate| &certificate.name);
+        let all = names.flat_map(|name| ["cert", "key", "ca"].map(|what| (name, what)));
+        all.filter_map(|(name, what)| {
+            let path = self.certificate_path(name, what)?;
+            Some((format!("certs.{name}.{what}"), path.display().to_string()))
+        })
+        .collect()
+    }
+
     fn write_certificates(&mut self) -> Result<(), PrepareError> {
         let now = SystemTime::now();
         let mut authorities = BTreeMap::new();

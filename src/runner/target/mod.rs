@@ -7,7 +7,7 @@ mod bundled;
 mod external;
 mod process;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Plan {
         match choice {
             TargetChoice::Bundled => Ok(Self {
                 kind: PlanKind::Bundled { memory: virtual_time },
-                name: format!("mqttlab {}", env!("CARGO_PKG_VERSION")),
+                name: "bundled".into(),
             }),
             TargetChoice::Process(path) => {
                 let program = process::Program::find(path)?;
@@ -316,22 +316,25 @@ impl Target {
         }
     }
 
-    /// The value of a run-time variable, without `${}`.
-    pub fn variable(&self, name: &str) -> Option<String> {
-        let mut parts = name.split('.');
-        let (group, key, field) = (parts.next()?, parts.next()?, parts.next()?);
-        match (group, field) {
-            ("users", "password") => self.password(key),
-            ("listeners", "host") => Some("127.0.0.1".into()),
-            ("listeners", "port") => {
-                let prepared = self.prepared.as_ref()?;
-                Some(prepared.listeners[prepared.listener(Some(key))?].port.to_string())
+    /// The variables of the run, without `${}`.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        if let Running::External(external) = &self.running {
+            for (user, password) in &external.accounts {
+                all.insert(format!("users.{user}.password"), password.clone());
             }
-            ("certs", what) => {
-                Some(self.prepared.as_ref()?.certificate_path(key, what)?.display().to_string())
-            }
-            _ => None,
         }
+        let Some(prepared) = &self.prepared else { return all };
+        for (user, password) in &prepared.passwords {
+            all.insert(format!("users.{user}.password"), password.clone());
+        }
+        for listener in &prepared.listeners {
+            let host = if listener.tls { "localhost" } else { "127.0.0.1" };
+            all.insert(format!("listeners.{}.host", listener.name), host.to_owned());
+            all.insert(format!("listeners.{}.port", listener.name), listener.port.to_string());
+        }
+        all.extend(prepared.certificate_variables());
+        all
     }
 }
 

@@ -1,0 +1,106 @@
+//! What all steps of one case share, and what one step knows of itself.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::Mutex;
+
+use super::fence::{Control, Order};
+use super::link::Watch;
+use super::matching::Lookup;
+use super::outcome::{Done, Trouble};
+use super::recorder::Recorder;
+use super::target::Target;
+use crate::diagnostic::Span;
+use crate::scenario::value::Template;
+use crate::scenario::{Case, EngineKind, Payload};
+use bytes::Bytes;
+
+/// One case that runs.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// What is run.
+    pub case: &'a Case,
+    /// Where it is written down.
+    pub recorder: Recorder,
+    /// The broker.
+    pub target: Mutex<Target>,
+    /// Variables of the run: `listeners.NAME.port` and so on.
+    pub variables: BTreeMap<String, String>,
+    /// Tells client identifiers and control messages of this case from all others.
+    pub nonce: String,
+    /// Plays clients that do not need the wire client.
+    pub engine: Option<EngineKind>,
+    /// The control client, once somebody needed it.
+    pub control: Mutex<Option<Control>>,
+    /// How far the broker's order of delivery can be trusted.
+    pub order: Order,
+}
+
+impl Context<'_> {
+    /// What a connection of this client reports to.
+    pub fn watch(&self, client: &str) -> Watch {
+        Watch { recorder: self.recorder.clone(), client: client.to_owned(), fence_topic: self.fence_topic() }
+    }
+
+    /// Where sentinels of this case are published.
+    pub fn fence_topic(&self) -> String {
+        format!("mqttlab/fence/{}", self.nonce)
+    }
+}
+
+/// A step that runs: its place, and its counter where it is repeated.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a> {
+    /// The case.
+    pub context: &'a Context<'a>,
+    /// The step in the file.
+    pub span: &'a Span,
+    /// `${i}`
+    pub count: Option<u32>,
+}
+
+impl<'a> At<'a> {
+    /// The value of a variable.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        if name == "i" {
+            return self.count.map(|count| count.to_string());
+        }
+        self.context.variables.get(name).cloned()
+    }
+
+    /// Lets `use_it` look variables up.
+    pub fn looking<T>(&self, use_it: impl FnOnce(Lookup<'_>) -> T) -> T {
+        use_it(&|name| self.variable(name))
+    }
+
+    /// A text with its variables replaced.
+    pub fn resolve(&self, template: &Template) -> Done<String> {
+        template
+            .resolve(|name| self.variable(name))
+            .map_err(|name| self.errored("a value for every variable", format!("${{{name}}} has none")))
+    }
+
+    /// A payload with its variables replaced.
+    pub fn payload(&self, payload: &Payload) -> Done<Bytes> {
+        match payload {
+            Payload::Text(template) => Ok(self.resolve(template)?.into()),
+            Payload::Bytes(bytes) => Ok(bytes.clone()),
+        }
+    }
+
+    /// The same step at another place of the file.
+    #[must_use]
+    pub fn at(self, span: &'a Span) -> Self {
+        Self { span, ..self }
+    }
+
+    /// The broker is wrong.
+    pub fn failed(&self, expected: impl Into<String>, actual: impl Into<String>) -> Trouble {
+        Trouble::failed(self.span, expected, actual)
+    }
+
+    /// It cannot be told.
+    pub fn errored(&self, expected: impl Into<String>, actual: impl Into<String>) -> Trouble {
+        Trouble::errored(self.span, expected, actual)
+    }
+}

@@ -1,0 +1,319 @@
+//! Executes one case: starts its broker, plays its steps or its table, and judges.
+
+use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::actor::Actor;
+use super::context::{At, Context};
+use super::fence::{self, Actors, Order};
+use super::link::Command;
+use super::outcome::{Done, Trouble, place};
+use super::random::Random;
+use super::recorder::Recorder;
+use super::requirements::missing;
+use super::table;
+use super::target::{Plan, Target};
+use super::verdict::{Found, judge};
+use super::RunOptions;
+use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict};
+use crate::scenario::op::{Op, Step, TargetAction};
+use crate::scenario::{Body, Case};
+
+/// What a run gives every case.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The broker to start.
+    pub plan: &'a Plan,
+    /// How to run.
+    pub options: &'a RunOptions,
+    /// How far the broker's order can be trusted.
+    pub order: Order,
+}
+
+/// The name of a case, its row left out.
+pub fn case_id(case: &Case) -> CaseId {
+    CaseId {
+        file: case.file.clone(),
+        scenario: case.scenario.clone(),
+        variant: case.variant.clone(),
+        row: None,
+    }
+}
+
+/// What reports know of a case without rows.
+pub fn case_info(case: &Case) -> CaseInfo {
+    CaseInfo {
+        id: case_id(case),
+        title: case.name.clone(),
+        spec: case.spec.clone(),
+        points: case.points,
+        place: Some(place(&case.span)),
+    }
+}
+
+/// Runs one case and returns its events. `offset` is the time since the start of the run, seconds.
+pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: f64) -> Vec<Event> {
+    let recorder = Recorder::new(case_id(case), offset);
+    recorder.push(EventKind::CaseStarted { case: case_info(case) });
+    let rows = table::selected(case, session.options);
+    let limit = session.options.timeout.map(|limit| limit + case.least);
+    let work = perform(session, case, &rows, index, &recorder);
+    let found = match limit {
+        None => work.await,
+        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
+            let actual = format!("not done after {}", crate::text::print_duration(limit));
+            let trouble = Trouble::errored(&case.span, "an end", actual);
+            Found::all(case, &rows, &trouble)
+        }),
+    };
+    for found in found {
+        let known = judge(case, &session.plan.name, session.options.strict, found, &recorder);
+        recorder.push(EventKind::CaseFinished { outcome: known });
+    }
+    recorder.finish()
+}
+
+async fn perform(
+    session: &Session<'_>,
+    case: &Case,
+    rows: &BTreeSet<usize>,
+    index: usize,
+    recorder: &Recorder,
+) -> Vec<Found> {
+    if let Some(reason) = missing(session.plan, case, session.options.engine) {
+        return Found::all(case, rows, &Trouble::Skipped(reason));
+    }
+    let mut random = Random::new(session.options.seed, index);
+    let roots = table::dollar_roots(case);
+    let target = match session.plan.start(&case.setup, &roots, random.next()).await {
+        Ok(target) => target,
+        Err(error) => {
+            let trouble = Trouble::errored(&case.span, "a broker", error.to_string());
+            return Found::all(case, rows, &trouble);
+        }
+    };
+    if let Some(prepared) = &target.prepared {
+        recorder.hide(&prepared.secrets);
+    }
+    let context = Context {
+        case,
+        recorder: recorder.clone(),
+        variables: target.variables(),
+        target: Mutex::new(target),
+        nonce: random.nonce(),
+        engine: session.options.engine,
+        control: Mutex::new(None),
+        order: session.order,
+    };
+    let found = match &case.body {
+        Body::Steps(steps) => vec![play(&context, steps).await],
+        Body::Table(table) => table::run(&context, table, rows).await,
+    };
+    let mut target = context.target.into_inner();
+    let found = blame_the_dead(found, &mut target).await;
+    recorder.broker_log(target.log.take());
+    found
+}
+
+/// A broker that ended by itself has done nothing that could be judged.
+async fn blame_the_dead(mut found: Vec<Found>, target: &mut Target) -> Vec<Found> {
+    if found.iter().any(|found| matches!(found.trouble, Some(Trouble::Failed(_)))) {
+        // The end of a process can be seen a moment later than the end of its connections.
+        for _ in 0..10 {
+            if target.died().is_some() {
+                break;
+            }
+            sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+    let died = target.died();
+    for found in &mut found {
+        if let (Some(how), Some(Trouble::Failed(why))) = (&died, &found.trouble) {
+            let mut why = why.clone();
+            why.actual = format!("{}; {how}", why.actual);
+            found.trouble = Some(Trouble::Errored(why));
+        }
+    }
+    // The broker has done its duty and is nobody else's.
+    if target.prepared.is_some() {
+        let _ = target.kill().await;
+    }
+    found
+}
+
+/// Plays steps and looks into the inboxes at the end.
+async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
+    let began = context.recorder.elapsed();
+    let case = context.case;
+    let actors: Vec<_> = case.clients.iter().map(|spec| Mutex::new(Actor::new(spec, context))).collect();
+    let at = At { context, span: &case.span, count: None };
+    let mut result = run_steps(at, steps, &actors).await;
+    if result.is_ok() {
+        result = fence::strict_inboxes(at, &actors).await;
+    }
+    let mut trouble = result.err();
+    if let Some(why) = trouble.as_mut().and_then(Trouble::explanation_mut) {
+        if why.packets.is_empty() {
+            why.packets = context.recorder.last_lines();
+        }
+    }
+    for actor in &actors {
+        actor.lock().await.leave(Command::Drop).await;
+    }
+    Found {
+        info: case_info(case),
+        trouble,
+        seconds: (context.recorder.elapsed() - began).as_secs_f64(),
+        mechanism: None,
+        notes: Vec::new(),
+    }
+}
+
+type Playing<'f> = Pin<Box<dyn Future<Output = Done> + 'f>>;
+
+fn run_steps<'f>(at: At<'f>, steps: &'f [Step], actors: &'f Actors<'f>) -> Playing<'f> {
+    Box::pin(async move {
+        for step in steps {
+            run_step(at.at(&step.span), &step.op, actors).await?;
+        }
+        Ok(())
+    })
+}
+
+async fn run_step<'f>(at: At<'f>, op: &'f Op, actors: &'f Actors<'f>) -> Done {
+    match op {
+        Op::Open(client, open) => actors[client.0].lock().await.open(at, open).await,
+        Op::Send(client, request, reply) => actors[client.0].lock().await.request(at, request, reply).await,
+        Op::Expect(client, expect) => actors[client.0].lock().await.expect(at, expect).await,
+        Op::Quiet(client) => fence::quiet(at, actors, client.0).await,
+        Op::Packets(client, lines) => actors[client.0].lock().await.packets(at, lines).await,
+        Op::Closed(client, closed) => actors[client.0].lock().await.closed(at, closed).await,
+        Op::Close(client, close) => actors[client.0].lock().await.close(at, close).await,
+        Op::Pause(time) => {
+            sleep(*time).await;
+            Ok(())
+        }
+        Op::Target(action) => act_on_target(at, *action, actors).await,
+        Op::Barrier => fence::fence(at, actors).await,
+        Op::Spawn(branches) => {
+            let branches = branches.iter().map(|steps| run_steps(at, steps, actors)).collect();
+            all_of(branches).await
+        }
+        Op::Repeat(times, steps) => {
+            for count in 1..=*times {
+                run_steps(At { count: Some(count), ..at }, steps, actors).await?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Waits for all branches; ends with the first that fails.
+async fn all_of(mut branches: Vec<Playing<'_>>) -> Done {
+    poll_fn(move |context| {
+        let mut index = 0;
+        while index < branches.len() {
+            match branches[index].as_mut().poll(context) {
+                Poll::Ready(Ok(())) => drop(branches.swap_remove(index)),
+                Poll::Ready(Err(trouble)) => return Poll::Ready(Err(trouble)),
+                Poll::Pending => index += 1,
+            }
+        }
+        if branches.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+async fn act_on_target(at: At<'_>, action: TargetAction, actors: &Actors<'_>) -> Done {
+    let ends = matches!(action, TargetAction::Stop | TargetAction::Kill | TargetAction::Restart);
+    if ends {
+        *at.context.control.lock().await = None;
+        for actor in actors {
+            actor.lock().await.excuse();
+        }
+    }
+    let mut target = at.context.target.lock().await;
+    let result = match action {
+        TargetAction::Start => target.start().await,
+        TargetAction::Stop => target.stop().await,
+        TargetAction::Kill => target.kill().await,
+        TargetAction::Restart => match target.stop().await {
+            Ok(()) => target.start().await,
+            stopped => stopped,
+        },
+        TargetAction::Reload => target.reload().await,
+    };
+    at.context.recorder.broker_log(target.log.take());
+    drop(target);
+    let wanted = format!("the broker does {action:?}").to_lowercase();
+    result.map_err(|error| at.errored(wanted, error.to_string()))?;
+    if action == TargetAction::Reload {
+        // A round trip through the broker: what it reads again, it has read before.
+        fence::fence(at, actors).await?;
+    }
+    Ok(())
+}
+
+/// What becomes of a case whose execution panicked: our fault, not the broker's.
+pub fn panicked(case: &Case, options: &RunOptions, message: &str, at: f64) -> Vec<Event> {
+    let why = Explanation {
+        expected: "an mqttlab without faults".into(),
+        actual: format!("a panic: {message}"),
+        ..Explanation::default()
+    };
+    let trouble = Trouble::Errored(Box::new(why));
+    let rows = table::selected(case, options);
+    let finished = Found::all(case, &rows, &trouble).into_iter().map(|found| {
+        let outcome = Outcome {
+            case: found.info,
+            verdict: Verdict::Errored,
+            seconds: 0.0,
+            why: found.trouble.and_then(|mut trouble| trouble.explanation_mut().cloned()),
+            mechanism: None,
+            notes: Vec::new(),
+        };
+        Event { at, kind: EventKind::CaseFinished { outcome } }
+    });
+    let started = Event { at, kind: EventKind::CaseStarted { case: case_info(case) } };
+    std::iter::once(started).chain(finished).collect()
+}
+
+/// Measures the order of a broker that is not ours, once a run.
+pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<Order, String> {
+    if plan.order_is_known() {
+        return Ok(Order::default());
+    }
+    let setup = Arc::default();
+    let target = plan.start(&setup, &[], 0).await.map_err(|error| error.to_string())?;
+    let context = Context {
+        case,
+        recorder: recorder.clone(),
+        variables: target.variables(),
+        target: Mutex::new(target),
+        nonce: Random::new(0, 0).nonce(),
+        engine: None,
+        control: Mutex::new(None),
+        order: Order::default(),
+    };
+    let began = Instant::now();
+    let order = fence::calibrate(&*context.target.lock().await, &context).await?;
+    let mut target = context.target.into_inner();
+    if target.prepared.is_some() {
+        let _ = target.kill().await;
+    }
+    if let Some(quiet) = order.quiet {
+        recorder.note(format!(
+            "{} does not deliver in order: absences are shown by {} of quiet (calibrated in {})",
+            plan.name,
+            crate::text::print_duration(quiet),
+            crate::text::print_duration(began.elapsed())
+        ));
+    }
+    Ok(order)
+}

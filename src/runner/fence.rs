@@ -1,0 +1,307 @@
+//! Proves that nothing arrives: completion marks, a positive control, and a round trip of the
+//! receiver; where a broker's order cannot be trusted, a measured quiet time on top.
+//!
+//! A control that does not arrive makes the proof impossible (*Errored*), never a pass.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::actor::{Actor, list};
+use super::context::{At, Context};
+use super::link::{Command, Sent, Taken};
+use super::outcome::Done;
+use super::prepare::Account;
+use super::random::secret;
+use super::target::{Target, TargetError};
+use crate::client::{Client, Event, Options, Session};
+use crate::mqtt::packet::{Connect, Publish, Subscribe, Subscription, SubscriptionOptions};
+use crate::mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
+use crate::net::tap::Tap;
+
+/// How long a control message may take.
+pub const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+/// Sentinels of one fence. The first may be handled by a broker in the same round of its event
+/// loop as the end of a connection that came before it; the second cannot.
+const ROUNDS: usize = 2;
+/// Pairs of probe and sentinel in a calibration.
+const PAIRS: usize = 50;
+/// The least quiet time.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How far a broker's order of delivery can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Order {
+    /// Waited after the fence; `None` where what was sent first arrives first.
+    pub quiet: Option<Duration>,
+}
+
+/// A client that may do everything and proves that the broker works.
+#[derive(Debug)]
+pub struct Control {
+    client: Client,
+    topic: TopicName,
+    count: u64,
+}
+
+/// Connects a control client.
+pub async fn connect_control(
+    target: &Target,
+    account: Option<&Account>,
+    name: &str,
+    version: ProtocolVersion,
+    tap: Option<Tap>,
+) -> Result<Client, String> {
+    let endpoint = target.control_endpoint().map_err(|TargetError(text)| text)?;
+    let connect = Connect {
+        version,
+        clean_start: true,
+        client_id: format!("mqttlab-{name}-{}", &secret()[..8]).into(),
+        username: account.map(|account| account.name.as_str().into()),
+        password: account.map(|account| Bytes::from(account.password.clone())),
+        ..Connect::default()
+    };
+    let options = Options { connect_timeout: CONTROL_WITHIN, ..Options::new(connect) };
+    let connected = Client::connect(&endpoint, &options, Session::default(), tap).await;
+    connected.map(|(client, _)| client).map_err(|error| format!("the {name} client cannot connect: {error}"))
+}
+
+/// A SUBSCRIBE to one filter.
+pub fn subscribe_to(filter: &str, qos: QoS) -> Result<Subscribe, String> {
+    let filter = TopicFilter::new(filter).map_err(|error| format!("{filter}: {error}"))?;
+    let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+    Ok(Subscribe {
+        id: PacketId::FIRST,
+        properties: Properties::new(),
+        subscriptions: vec![Subscription { filter, options }],
+    })
+}
+
+/// Subscribes and insists on being granted.
+pub async fn subscribe_control(client: &mut Client, filter: &str, qos: QoS) -> Result<(), String> {
+    let answer = timeout(CONTROL_WITHIN, client.subscribe(subscribe_to(filter, qos)?)).await;
+    match answer {
+        Ok(Ok(Packet::SubAck(ack))) if ack.codes.iter().all(|code| *code < ReasonCode::UNSPECIFIED_ERROR) => Ok(()),
+        Ok(Ok(_)) => Err(format!("a control client may not subscribe to {filter}")),
+        Ok(Err(lost)) => Err(format!("a control client lost its connection: {lost}")),
+        Err(_) => Err("no SUBACK for a control client".into()),
+    }
+}
+
+/// A PUBLISH without properties.
+pub fn message(topic: &TopicName, payload: impl Into<Bytes>, qos: QoS) -> Publish {
+    Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic: topic.clone(),
+        id: None,
+        payload: payload.into(),
+        properties: Properties::new(),
+    }
+}
+
+impl Control {
+    /// Connects and subscribes to the sentinels.
+    pub async fn connect(target: &Target, topic: &str) -> Result<Self, String> {
+        let [account, _] = target.control_accounts();
+        // 3.1.1 is what every broker speaks.
+        let mut client = connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, None).await?;
+        subscribe_control(&mut client, topic, QoS::AtMostOnce).await?;
+        let topic = TopicName::new(topic).map_err(|error| error.to_string())?;
+        Ok(Self { client, topic, count: 0 })
+    }
+
+    /// Sends a sentinel and waits until it has come back.
+    pub async fn round(&mut self) -> Result<(), String> {
+        self.count += 1;
+        let payload = self.count.to_string();
+        let sentinel = message(&self.topic, payload.clone(), QoS::AtMostOnce);
+        self.client.start_publish(sentinel).map_err(|error| error.to_string())?;
+        let until = Instant::now() + CONTROL_WITHIN;
+        loop {
+            match timeout_at(until, self.client.next()).await {
+                Ok(Event::Packet(Packet::Publish(publish))) if *publish.payload == *payload.as_bytes() => {
+                    return Ok(());
+                }
+                Ok(Event::Packet(_) | Event::Repeated(_)) => {}
+                Ok(Event::Closed(closed)) => return Err(format!("the control client was {closed}")),
+                Ok(Event::Malformed(error)) => return Err(format!("the control client received {error}")),
+                Err(_) => return Err("the control message did not arrive".into()),
+            }
+        }
+    }
+}
+
+/// The receivers that a fence is for.
+pub type Actors<'a> = [Mutex<Actor<'a>>];
+
+/// Waits until everything that is under way has arrived, at all clients.
+pub async fn fence(at: At<'_>, actors: &Actors<'_>) -> Done {
+    // (1) Completion marks: what was sent without waiting for an answer has been dealt with.
+    for actor in actors {
+        let mut actor = actor.lock().await;
+        if actor.unconfirmed && actor.is_connected() {
+            round_trip(at, &mut actor).await?;
+        }
+    }
+    // (2) The positive control.
+    control_rounds(at).await?;
+    // (3) Whatever was routed to a receiver before, comes before its answer.
+    receivers(at, actors).await?;
+    if let Some(quiet) = at.context.order.quiet {
+        sleep(quiet).await;
+        receivers(at, actors).await?;
+    }
+    Ok(())
+}
+
+async fn receivers(at: At<'_>, actors: &Actors<'_>) -> Done {
+    for actor in actors {
+        let mut actor = actor.lock().await;
+        if actor.is_connected() && actor.is_accepted() {
+            round_trip(at, &mut actor).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn control_rounds(at: At<'_>) -> Done {
+    const EXPECTED: &str = "a control message that arrives";
+    let context = at.context;
+    let mut slot = context.control.lock().await;
+    if slot.is_none() {
+        let target = context.target.lock().await;
+        let control = Control::connect(&target, &context.fence_topic()).await;
+        *slot = Some(control.map_err(|why| at.errored(EXPECTED, why))?);
+    }
+    let Some(control) = slot.as_mut() else { return Err(at.errored(EXPECTED, "no control client")) };
+    for _ in 0..ROUNDS {
+        if let Err(why) = control.round().await {
+            *slot = None;
+            return Err(at.errored(EXPECTED, why));
+        }
+    }
+    Ok(())
+}
+
+/// A request whose answer comes after everything that the broker sent this client before.
+async fn round_trip(at: At<'_>, actor: &mut Actor<'_>) -> Done {
+    let until = Instant::now() + CONTROL_WITHIN;
+    let sent = actor.send(at, Command::Ping).await;
+    let taken = match sent {
+        Some(Sent::Ping(wanted)) => actor.inbox.pong(wanted, until).await,
+        // rumqttc pings when it likes; it unsubscribes from a name that nobody uses instead.
+        Some(Sent::WithId(id)) => actor.unsubscribed(id, until).await,
+        _ => match actor.inbox.ending() {
+            Some(ending) => Taken::Ended(ending),
+            None => Taken::TimedOut,
+        },
+    };
+    match taken {
+        Taken::Found(()) => {
+            actor.unconfirmed = false;
+            Ok(())
+        }
+        // Nothing more can come; whether it may end is asked by the steps.
+        Taken::Ended(ending) if !ending.malformed => Ok(()),
+        Taken::Ended(ending) => Err(at.failed("packets that can be read", ending.how)),
+        Taken::TimedOut => Err(at.errored(
+            "PINGRESP, which shows that nothing is under way any more",
+            format!("none for {} within {} s", actor.spec.name, CONTROL_WITHIN.as_secs()),
+        )),
+    }
+}
+
+/// `receives_nothing`: after the fence the inbox of this client is empty.
+pub async fn quiet(at: At<'_>, actors: &Actors<'_>, index: usize) -> Done {
+    {
+        let actor = actors[index].lock().await;
+        if !actor.is_connected() {
+            let name = &actor.spec.name;
+            return Err(match actor.inbox.ending() {
+                Some(ending) if actor.link.is_some() => at.failed(
+                    format!("{name} receives nothing"),
+                    format!("its connection was {}", ending.how),
+                ),
+                _ => at.errored(format!("{name} receives nothing"), "it is not connected"),
+            });
+        }
+    }
+    fence(at, actors).await?;
+    let actor = actors[index].lock().await;
+    let there = actor.unasked();
+    if there.is_empty() {
+        return Ok(());
+    }
+    Err(at.failed(format!("{} receives nothing", actor.spec.name), format!("it received {}", list(&there))))
+}
+
+/// The strict inbox at the end of a scenario: no message that nobody asked for.
+pub async fn strict_inboxes(at: At<'_>, actors: &Actors<'_>) -> Done {
+    let mut any = false;
+    for actor in actors {
+        any |= actor.lock().await.is_connected();
+    }
+    if any && !at.context.target.lock().await.is_down() {
+        fence(at, actors).await?;
+    }
+    for actor in actors {
+        let actor = actor.lock().await;
+        let there = actor.unasked();
+        if !actor.spec.ignore_extra && !there.is_empty() {
+            let expected = format!("{} receives no message that nobody asked for", actor.spec.name);
+            return Err(at.at(&actor.spec.span).failed(expected, format!("it received {}", list(&there))));
+        }
+    }
+    Ok(())
+}
+
+/// Measures whether the order of a broker that we do not know can be trusted: a probe that is
+/// acknowledged to its publisher must reach the witness before the witness's own round trip ends,
+/// and before a later sentinel.
+pub async fn calibrate(target: &Target, context: &Context<'_>) -> Result<Order, String> {
+    let [control, witness] = target.control_accounts();
+    let version = ProtocolVersion::V311;
+    let mut publisher = connect_control(target, control.as_ref(), "control", version, None).await?;
+    let mut receiver = connect_control(target, witness.as_ref(), "witness", version, None).await?;
+    let topic = context.fence_topic();
+    subscribe_control(&mut receiver, &format!("{topic}/+"), QoS::AtLeastOnce).await?;
+    let name = |last: &str| TopicName::new(format!("{topic}/{last}")).map_err(|error| error.to_string());
+    let (probe, sentinel) = (name("probe")?, name("sentinel")?);
+    let mut ordered = true;
+    let mut delays = Vec::with_capacity(PAIRS);
+    for pair in 0..PAIRS {
+        let sent = Instant::now();
+        for topic in [&probe, &sentinel] {
+            let publish = publisher.publish(message(topic, pair.to_string(), QoS::AtLeastOnce));
+            let published = timeout(CONTROL_WITHIN, publish).await.map_err(|_| "no PUBACK for a probe")?;
+            published.map_err(|lost| lost.to_string())?;
+        }
+        timeout(CONTROL_WITHIN, receiver.ping()).await.map_err(|_| "no PINGRESP")?.map_err(|lost| lost.to_string())?;
+        // What `ping` saw before its PINGRESP was stashed; PINGRESP itself is the last of it.
+        let mut seen = Vec::new();
+        let mut before_pong = 0;
+        let until = Instant::now() + CONTROL_WITHIN;
+        let mut pong = false;
+        while seen.len() < 2 || !pong {
+            match timeout_at(until, receiver.next()).await {
+                Ok(Event::Packet(Packet::Publish(publish))) => {
+                    before_pong += usize::from(!pong);
+                    seen.push(publish.topic);
+                }
+                Ok(Event::Packet(Packet::PingResp)) => pong = true,
+                Ok(Event::Packet(_) | Event::Repeated(_)) => {}
+                Ok(_) => return Err("the witness lost its connection".into()),
+                Err(_) => return Err("a calibration message did not arrive".into()),
+            }
+        }
+        delays.push(sent.elapsed());
+        ordered &= before_pong == 2 && seen == [probe.clone(), sentinel.clone()];
+    }
+    delays.sort();
+    let p99 = delays[PAIRS * 99 / 100];
+    Ok(Order { quiet: (!ordered).then(|| QUIET.max(p99 * 20)) })
+}

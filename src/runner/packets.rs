@@ -1,0 +1,177 @@
+//! Packet blocks: lines of packets to send and to expect, exactly as written.
+//!
+//! What was received and no line asked for stays in the inbox, where the strict inbox finds it.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::actor::Actor;
+use super::context::At;
+use super::link::{Arrived, Command, Taken};
+use super::outcome::Done;
+use super::recorder::print;
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+use crate::mqtt::notation::PacketLine;
+use crate::net::tap::Content;
+use crate::scenario::op::{WireAlternative, WireStep, WireStepKind};
+use crate::scenario::target::DEFAULT_WITHIN;
+use crate::text::print_duration;
+
+/// What the lines before said about the coming packets.
+#[derive(Default)]
+struct Progress<'a> {
+    /// `<?` lines that wait for a packet.
+    optional: Vec<&'a PacketLine>,
+    /// Packets at the front of the inbox that earlier lines passed over.
+    passed: usize,
+}
+
+impl Actor<'_> {
+    /// Plays a block.
+    pub async fn packets(&mut self, at: At<'_>, steps: &[WireStep]) -> Done {
+        let mut progress =
+            Progress { optional: Vec::new(), passed: self.inbox.with(|packets| packets.len()) };
+        // A message that came before the block may be what its first line waits for.
+        if steps.first().is_some_and(|step| !step.strict) {
+            progress.passed = 0;
+        }
+        for step in steps {
+            let at = at.at(&step.span);
+            match &step.kind {
+                WireStepKind::Send(line) => {
+                    let built = line.build(self.wire_version);
+                    let raw = built.map_err(|error| at.errored("a packet", error.to_string()))?;
+                    if let Some(Packet::Connect(connect)) = &raw.packet {
+                        self.wire_version = connect.version;
+                    }
+                    self.send_bytes(at, Command::Raw(raw.bytes, raw.packet)).await?;
+                }
+                WireStepKind::SendBytes(bytes) => {
+                    self.send_bytes(at, Command::Raw(bytes.clone(), None)).await?;
+                }
+                WireStepKind::SendClose => {
+                    self.leave(Command::Drop).await;
+                    at.context.recorder.link(&self.spec.name, "closed by the client");
+                }
+                WireStepKind::Expect(alternatives) => {
+                    self.expect_packet(at, step, alternatives, &mut progress).await?;
+                }
+                WireStepKind::Optional(line) => progress.optional.push(line),
+                WireStepKind::Note(text) => at.context.recorder.link(&self.spec.name, text),
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_bytes(&mut self, at: At<'_>, command: Command) -> Done {
+        if !self.is_open_for_packets() {
+            self.ensure_open(at).await?;
+        }
+        // A connection that the broker has just closed takes nothing more; the next `<` line says so.
+        let _ = self.send(at, command).await;
+        Ok(())
+    }
+
+    async fn expect_packet<'s>(
+        &mut self,
+        at: At<'_>,
+        step: &WireStep,
+        alternatives: &'s [WireAlternative],
+        progress: &mut Progress<'s>,
+    ) -> Done {
+        let until = Instant::now() + DEFAULT_WITHIN;
+        let expected = || format!("{} {}", self.spec.name, at.span.text().trim());
+        let taken = self.inbox.take(until, |packets| look(packets, alternatives, step.strict, progress)).await;
+        match taken {
+            Taken::Found(Seen::Wanted(packet)) => {
+                progress.optional.clear();
+                if let Packet::ConnAck(answer) = *packet {
+                    self.said_connect = answer.code == ReasonCode::SUCCESS;
+                }
+                Ok(())
+            }
+            Taken::Found(Seen::Wrong(wrong)) => Err(at.failed(expected(), wrong)),
+            Taken::Ended(ending) => {
+                let wanted = alternatives.iter().any(|one| matches!(one, WireAlternative::Close));
+                if wanted && !ending.malformed {
+                    self.excuse();
+                    progress.optional.clear();
+                    return Ok(());
+                }
+                Err(at.failed(expected(), format!("the connection was {}", ending.how)))
+            }
+            Taken::TimedOut => {
+                let within = print_duration(DEFAULT_WITHIN);
+                let nearest = self.inbox.with(|packets| nearest(packets, alternatives));
+                Err(at.failed(expected(), nearest.unwrap_or_else(|| format!("nothing within {within}"))))
+            }
+        }
+    }
+}
+
+/// What a look into the inbox found.
+enum Seen {
+    /// What was wanted; it is taken out.
+    Wanted(Box<Packet>),
+    /// Something else where nothing may come between.
+    Wrong(String),
+}
+
+/// `None`: what is wanted is not there yet.
+fn look(
+    packets: &mut VecDeque<Arrived>,
+    alternatives: &[WireAlternative],
+    strict: bool,
+    progress: &mut Progress<'_>,
+) -> Option<Seen> {
+    let mut index = progress.passed.min(packets.len());
+    while index < packets.len() {
+        let packet = &packets[index].packet;
+        let fits = alternatives.iter().any(|one| match one {
+            WireAlternative::Packet(line) => line.matches(packet).is_ok(),
+            WireAlternative::Close => false,
+        });
+        if fits {
+            progress.passed = index;
+            return packets.remove(index).map(|arrived| Seen::Wanted(Box::new(arrived.packet)));
+        }
+        if let Some(optional) = progress.optional.iter().position(|line| line.matches(packet).is_ok()) {
+            progress.optional.remove(optional);
+            packets.remove(index);
+            continue;
+        }
+        if strict {
+            return Some(Seen::Wrong(describe(packet)));
+        }
+        index += 1;
+    }
+    None
+}
+
+/// How the packet of the same kind that came differs, or what else came.
+fn nearest(packets: &VecDeque<Arrived>, alternatives: &[WireAlternative]) -> Option<String> {
+    let lines = alternatives.iter().filter_map(|one| match one {
+        WireAlternative::Packet(line) => Some(line),
+        WireAlternative::Close => None,
+    });
+    for line in lines {
+        let same_kind = packets.iter().rev().find(|arrived| arrived.packet.packet_type() == line.kind);
+        let Some(arrived) = same_kind else { continue };
+        if let Err(mismatch) = line.matches(&arrived.packet) {
+            return Some(format!(
+                "{}: {} is {}, not {}",
+                describe(&arrived.packet),
+                mismatch.field,
+                mismatch.actual,
+                mismatch.expected
+            ));
+        }
+    }
+    packets.back().map(|arrived| describe(&arrived.packet))
+}
+
+fn describe(packet: &Packet) -> String {
+    print(&Content::Packet(packet), &Bytes::new(), ProtocolVersion::V5)
+}

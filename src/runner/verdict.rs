@@ -1,0 +1,114 @@
+//! From what was found to a verdict: levels, known deviations, hints.
+
+use std::collections::BTreeSet;
+
+use super::execute::case_info;
+use super::outcome::Trouble;
+use super::recorder::Recorder;
+use super::table;
+use crate::record::{CaseInfo, Explanation, Outcome, Verdict};
+use crate::scenario::{Body, Case, Known, Level};
+
+/// What was found about a case, or about one row of a table.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The case.
+    pub info: CaseInfo,
+    /// Why it is not passed.
+    pub trouble: Option<Trouble>,
+    /// How long it took.
+    pub seconds: f64,
+    /// How a denial was made.
+    pub mechanism: Option<String>,
+    /// Worth saying.
+    pub notes: Vec<String>,
+}
+
+impl Found {
+    /// The same trouble for the case, or for each of the rows of its table.
+    pub fn all(case: &Case, rows: &BTreeSet<usize>, trouble: &Trouble) -> Vec<Self> {
+        let found = |info| Self {
+            info,
+            trouble: Some(trouble.clone()),
+            seconds: 0.0,
+            mechanism: None,
+            notes: Vec::new(),
+        };
+        match &case.body {
+            Body::Steps(_) => vec![found(case_info(case))],
+            Body::Table(table) => {
+                table::selected_rows(table, rows).map(|row| found(table::row_info(case, table, row))).collect()
+            }
+        }
+    }
+}
+
+/// The outcome of what was found on this broker.
+pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &Recorder) -> Outcome {
+    let Found { info, trouble, seconds, mechanism, mut notes } = found;
+    let known = case.known.iter().find(|known| applies(known, broker));
+    let (verdict, why) = match trouble {
+        None => {
+            if let Some(known) = known {
+                notes.push(format!("a surprise: it passed, though {} was known to fail: {}", known.broker, known.reason));
+            }
+            (Verdict::Passed, None)
+        }
+        Some(Trouble::Skipped(reason)) => {
+            (Verdict::Skipped, Some(Explanation { actual: reason, ..Explanation::default() }))
+        }
+        Some(Trouble::Errored(why)) => (Verdict::Errored, Some(*why)),
+        Some(Trouble::Failed(mut why)) => match (known, case.level) {
+            (Some(known), _) => {
+                why.actual = format!("{} ({})", known.reason, why.actual);
+                (Verdict::Known, Some(*why))
+            }
+            (None, Level::Should) if !strict => {
+                notes.push(format!("SHOULD is not met: {}, but {}", why.expected, why.actual));
+                (Verdict::Passed, None)
+            }
+            (None, Level::May) => {
+                notes.push(format!("MAY is not made use of: {}, but {}", why.expected, why.actual));
+                (Verdict::Passed, None)
+            }
+            _ => (Verdict::Failed, Some(*why)),
+        },
+    };
+    let why = why.map(|mut why| {
+        if verdict == Verdict::Failed && why.hint.is_none() {
+            why.hint.clone_from(&case.hint);
+        }
+        clean(&mut why, recorder);
+        why
+    });
+    let notes = notes.into_iter().map(|note| recorder.redact(note)).collect();
+    Outcome { case: info, verdict, seconds, why, mechanism, notes }
+}
+
+/// Keeps secrets out of an explanation.
+fn clean(why: &mut Explanation, recorder: &Recorder) {
+    for text in [&mut why.expected, &mut why.actual].into_iter().chain(&mut why.packets).chain(&mut why.hint) {
+        *text = recorder.redact(std::mem::take(text));
+    }
+}
+
+/// `mosquitto 2.0` is known of `mosquitto 2.0.11`, not of `mosquitto 2.01`.
+fn applies(known: &Known, broker: &str) -> bool {
+    broker.strip_prefix(known.broker.trim()).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '.']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_deviations_are_of_a_broker_and_its_versions() {
+        let known = |broker: &str| Known { broker: broker.into(), reason: String::new() };
+        assert!(applies(&known("mosquitto"), "mosquitto 2.0.11"));
+        assert!(applies(&known("mosquitto 2.0"), "mosquitto 2.0.11"));
+        assert!(applies(&known("mosquitto 2.0.11"), "mosquitto 2.0.11"));
+        assert!(!applies(&known("mosquitto 2.0.1"), "mosquitto 2.0.11"));
+        assert!(!applies(&known("mosquitto 2.1"), "mosquitto 2.0.11"));
+        assert!(!applies(&known("mosq"), "mosquitto 2.0.11"));
+    }
+}
