@@ -9,6 +9,7 @@ use std::task::Poll;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::RunOptions;
 use super::actor::Actor;
 use super::context::{At, Context};
 use super::fence::{self, Actors, Order};
@@ -20,7 +21,6 @@ use super::requirements::missing;
 use super::table;
 use super::target::{Plan, Target};
 use super::verdict::{Found, judge};
-use super::RunOptions;
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict};
 use crate::scenario::op::{Op, Step, TargetAction};
 use crate::scenario::{Body, Case};
@@ -159,9 +159,7 @@ async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
     }
     let mut trouble = result.err();
     if let Some(why) = trouble.as_mut().and_then(Trouble::explanation_mut) {
-        if why.packets.is_empty() {
-            why.packets = context.recorder.last_lines();
-        }
+        why.packets = context.recorder.last_lines();
     }
     for actor in &actors {
         actor.lock().await.leave(Command::Drop).await;
@@ -169,7 +167,7 @@ async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
     Found {
         info: case_info(case),
         trouble,
-        seconds: (context.recorder.elapsed() - began).as_secs_f64(),
+        seconds: context.recorder.elapsed().saturating_sub(began).as_secs_f64(),
         mechanism: None,
         notes: Vec::new(),
     }

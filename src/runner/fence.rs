@@ -83,7 +83,9 @@ pub fn subscribe_to(filter: &str, qos: QoS) -> Result<Subscribe, String> {
 pub async fn subscribe_control(client: &mut Client, filter: &str, qos: QoS) -> Result<(), String> {
     let answer = timeout(CONTROL_WITHIN, client.subscribe(subscribe_to(filter, qos)?)).await;
     match answer {
-        Ok(Ok(Packet::SubAck(ack))) if ack.codes.iter().all(|code| *code < ReasonCode::UNSPECIFIED_ERROR) => Ok(()),
+        Ok(Ok(Packet::SubAck(ack))) if ack.codes.iter().all(|code| *code < ReasonCode::UNSPECIFIED_ERROR) => {
+            Ok(())
+        }
         Ok(Ok(_)) => Err(format!("a control client may not subscribe to {filter}")),
         Ok(Err(lost)) => Err(format!("a control client lost its connection: {lost}")),
         Err(_) => Err("no SUBACK for a control client".into()),
@@ -108,7 +110,8 @@ impl Control {
     pub async fn connect(target: &Target, topic: &str) -> Result<Self, String> {
         let [account, _] = target.control_accounts();
         // 3.1.1 is what every broker speaks.
-        let mut client = connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, None).await?;
+        let mut client =
+            connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, None).await?;
         subscribe_control(&mut client, topic, QoS::AtMostOnce).await?;
         let topic = TopicName::new(topic).map_err(|error| error.to_string())?;
         Ok(Self { client, topic, count: 0 })
@@ -222,10 +225,8 @@ pub async fn quiet(at: At<'_>, actors: &Actors<'_>, index: usize) -> Done {
         if !actor.is_connected() {
             let name = &actor.spec.name;
             return Err(match actor.inbox.ending() {
-                Some(ending) if actor.link.is_some() => at.failed(
-                    format!("{name} receives nothing"),
-                    format!("its connection was {}", ending.how),
-                ),
+                Some(ending) if actor.link.is_some() => at
+                    .failed(format!("{name} receives nothing"), format!("its connection was {}", ending.how)),
                 _ => at.errored(format!("{name} receives nothing"), "it is not connected"),
             });
         }
@@ -276,11 +277,14 @@ pub async fn calibrate(target: &Target, context: &Context<'_>) -> Result<Order, 
     for pair in 0..PAIRS {
         let sent = Instant::now();
         for topic in [&probe, &sentinel] {
-            let publish = publisher.publish(message(topic, pair.to_string(), QoS::AtLeastOnce));
-            let published = timeout(CONTROL_WITHIN, publish).await.map_err(|_| "no PUBACK for a probe")?;
-            published.map_err(|lost| lost.to_string())?;
+            let probing = publisher.publish(message(topic, pair.to_string(), QoS::AtLeastOnce));
+            let answer = timeout(CONTROL_WITHIN, probing).await.map_err(|_| "no PUBACK for a probe")?;
+            answer.map_err(|lost| lost.to_string())?;
         }
-        timeout(CONTROL_WITHIN, receiver.ping()).await.map_err(|_| "no PINGRESP")?.map_err(|lost| lost.to_string())?;
+        timeout(CONTROL_WITHIN, receiver.ping())
+            .await
+            .map_err(|_| "no PINGRESP")?
+            .map_err(|lost| lost.to_string())?;
         // What `ping` saw before its PINGRESP was stashed; PINGRESP itself is the last of it.
         let mut seen = Vec::new();
         let mut before_pong = 0;

@@ -27,15 +27,6 @@ const COMMANDS: usize = 16;
 /// it does, we know that the goodbye was dealt with.
 const GOODBYE: Duration = Duration::from_millis(500);
 
-/// A packet and when it came.
-#[derive(Debug, Clone)]
-pub struct Arrived {
-    /// What.
-    pub packet: Packet,
-    /// When, on tokio's clock.
-    pub at: Instant,
-}
-
 /// How a connection ended.
 #[derive(Debug, Clone)]
 pub struct Ending {
@@ -59,7 +50,7 @@ struct InboxShared {
 
 #[derive(Debug, Default)]
 struct InboxState {
-    packets: VecDeque<Arrived>,
+    packets: VecDeque<Packet>,
     /// PINGRESPs of this connection.
     pongs: u64,
     ending: Option<Ending>,
@@ -80,13 +71,13 @@ impl Inbox {
     /// Before a new connection: messages stay, acknowledgements of the old connection go.
     fn reopened(&self) {
         let mut state = self.0.state.lock();
-        state.packets.retain(|arrived| matches!(arrived.packet, Packet::Publish(_)));
+        state.packets.retain(|packet| matches!(packet, Packet::Publish(_)));
         state.ending = None;
         state.pongs = 0;
     }
 
     pub(super) fn push(&self, packet: Packet) {
-        self.0.state.lock().packets.push_back(Arrived { packet, at: Instant::now() });
+        self.0.state.lock().packets.push_back(packet);
         self.0.changed.notify_waiters();
     }
 
@@ -107,7 +98,7 @@ impl Inbox {
     }
 
     /// Looks at (and may change) what lies there.
-    pub fn with<T>(&self, look: impl FnOnce(&mut VecDeque<Arrived>) -> T) -> T {
+    pub fn with<T>(&self, look: impl FnOnce(&mut VecDeque<Packet>) -> T) -> T {
         look(&mut self.0.state.lock().packets)
     }
 
@@ -116,7 +107,7 @@ impl Inbox {
     pub async fn take<T>(
         &self,
         until: Instant,
-        mut take: impl FnMut(&mut VecDeque<Arrived>) -> Option<T>,
+        mut take: impl FnMut(&mut VecDeque<Packet>) -> Option<T>,
     ) -> Taken<T> {
         self.wait(until, |state| take(&mut state.packets)).await
     }

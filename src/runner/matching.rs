@@ -2,6 +2,8 @@
 //!
 //! Pure; variables are looked up by the caller.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 
 use crate::mqtt::packet::Publish;
@@ -80,20 +82,20 @@ pub fn is_message(pattern: &MessagePattern, publish: &Publish, lookup: Lookup<'_
 pub fn describe_message(pattern: &MessagePattern, lookup: Lookup<'_>) -> String {
     let mut out = format!("a message on {}", describe(&pattern.topic, lookup));
     if !matches!(pattern.payload, Matcher::Any) {
-        out += &format!(", payload {}", describe(&pattern.payload, lookup));
+        let _ = write!(out, ", payload {}", describe(&pattern.payload, lookup));
     }
     if let Some(qos) = pattern.qos {
-        out += &format!(", QoS {qos}");
+        let _ = write!(out, ", QoS {qos}");
     }
     for (name, flag) in [("retain", pattern.retain), ("dup", pattern.dup)] {
         if let Some(flag) = flag {
-            out += &format!(", {name}={}", u8::from(flag));
+            let _ = write!(out, ", {name}={}", u8::from(flag));
         }
     }
     for property in &pattern.properties {
         let wanted =
             property.matcher.as_ref().map_or_else(|| "absent".to_owned(), |wanted| describe(wanted, lookup));
-        out += &format!(", {} {wanted}", property.name);
+        let _ = write!(out, ", {} {wanted}", property.name);
     }
     out
 }

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::context::At;
-use super::link::{Arrived, Command, Taken};
+use super::link::{Command, Taken};
 use super::outcome::Done;
 use super::recorder::print;
-use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::mqtt::notation::PacketLine;
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::net::tap::Content;
 use crate::scenario::op::{WireAlternative, WireStep, WireStepKind};
 use crate::scenario::target::DEFAULT_WITHIN;
@@ -83,7 +83,8 @@ impl Actor<'_> {
     ) -> Done {
         let until = Instant::now() + DEFAULT_WITHIN;
         let expected = || format!("{} {}", self.spec.name, at.span.text().trim());
-        let taken = self.inbox.take(until, |packets| look(packets, alternatives, step.strict, progress)).await;
+        let taken =
+            self.inbox.take(until, |packets| look(packets, alternatives, step.strict, progress)).await;
         match taken {
             Taken::Found(Seen::Wanted(packet)) => {
                 progress.optional.clear();
@@ -121,21 +122,21 @@ enum Seen {
 
 /// `None`: what is wanted is not there yet.
 fn look(
-    packets: &mut VecDeque<Arrived>,
+    packets: &mut VecDeque<Packet>,
     alternatives: &[WireAlternative],
     strict: bool,
     progress: &mut Progress<'_>,
 ) -> Option<Seen> {
     let mut index = progress.passed.min(packets.len());
     while index < packets.len() {
-        let packet = &packets[index].packet;
+        let packet = &packets[index];
         let fits = alternatives.iter().any(|one| match one {
             WireAlternative::Packet(line) => line.matches(packet).is_ok(),
             WireAlternative::Close => false,
         });
         if fits {
             progress.passed = index;
-            return packets.remove(index).map(|arrived| Seen::Wanted(Box::new(arrived.packet)));
+            return packets.remove(index).map(|packet| Seen::Wanted(Box::new(packet)));
         }
         if let Some(optional) = progress.optional.iter().position(|line| line.matches(packet).is_ok()) {
             progress.optional.remove(optional);
@@ -151,25 +152,25 @@ fn look(
 }
 
 /// How the packet of the same kind that came differs, or what else came.
-fn nearest(packets: &VecDeque<Arrived>, alternatives: &[WireAlternative]) -> Option<String> {
+fn nearest(packets: &VecDeque<Packet>, alternatives: &[WireAlternative]) -> Option<String> {
     let lines = alternatives.iter().filter_map(|one| match one {
         WireAlternative::Packet(line) => Some(line),
         WireAlternative::Close => None,
     });
     for line in lines {
-        let same_kind = packets.iter().rev().find(|arrived| arrived.packet.packet_type() == line.kind);
-        let Some(arrived) = same_kind else { continue };
-        if let Err(mismatch) = line.matches(&arrived.packet) {
+        let same_kind = packets.iter().rev().find(|packet| packet.packet_type() == line.kind);
+        let Some(packet) = same_kind else { continue };
+        if let Err(mismatch) = line.matches(packet) {
             return Some(format!(
                 "{}: {} is {}, not {}",
-                describe(&arrived.packet),
+                describe(packet),
                 mismatch.field,
                 mismatch.actual,
                 mismatch.expected
             ));
         }
     }
-    packets.back().map(|arrived| describe(&arrived.packet))
+    packets.back().map(describe)
 }
 
 fn describe(packet: &Packet) -> String {

@@ -1,6 +1,8 @@
 //! Randomness of a run: repeatable numbers from a seed, and secrets that nobody can repeat.
 
-/// A small repeatable generator (SplitMix64). Not for secrets.
+use crate::text;
+
+/// A small repeatable generator (`SplitMix64`). Not for secrets.
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
@@ -34,5 +36,5 @@ pub fn secret_bytes<const N: usize>() -> [u8; N] {
 
 /// A password or an account name that cannot be guessed.
 pub fn secret() -> String {
-    secret_bytes::<12>().iter().map(|byte| format!("{byte:02x}")).collect()
+    text::hex(&secret_bytes::<12>()).replace(' ', "")
 }

@@ -120,7 +120,11 @@ impl Recorder {
     pub fn finish(&self) -> Vec<Event> {
         let dropped = self.0.state.lock().dropped;
         if dropped > 0 {
-            self.note(format!("{}: {} more are not in this log", self.0.case, text::plural(dropped, "packet")));
+            self.note(format!(
+                "{}: {} more are not in this log",
+                self.0.case,
+                text::plural(dropped, "packet")
+            ));
         }
         std::mem::take(&mut self.0.state.lock().events)
     }

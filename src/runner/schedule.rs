@@ -2,6 +2,7 @@
 //! case by case.
 
 use std::any::Any;
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -132,8 +133,7 @@ fn work(
 fn one(session: &Session<'_>, case: &Case, index: usize, offset: f64) -> Option<Vec<Event>> {
     // TLS needs sockets, and sockets do not know a paused clock.
     let tls = case.setup.broker.listeners.iter().any(|listener| listener.cert.is_some());
-    let paused =
-        session.options.virtual_time && session.options.target == TargetChoice::Bundled && !tls;
+    let paused = session.options.virtual_time && session.options.target == TargetChoice::Bundled && !tls;
     let runtime = match runtime(paused) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -150,12 +150,11 @@ fn one(session: &Session<'_>, case: &Case, index: usize, offset: f64) -> Option<
 }
 
 async fn interrupted(interrupt: Option<watch::Receiver<bool>>) {
-    if let Some(mut interrupt) = interrupt {
-        if interrupt.wait_for(|interrupted| *interrupted).await.is_ok() {
-            return;
-        }
+    let Some(mut interrupt) = interrupt else { return pending().await };
+    if interrupt.wait_for(|interrupted| *interrupted).await.is_err() {
+        // Nobody is left who could interrupt.
+        pending().await
     }
-    std::future::pending().await
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

@@ -36,9 +36,9 @@ impl Found {
         };
         match &case.body {
             Body::Steps(_) => vec![found(case_info(case))],
-            Body::Table(table) => {
-                table::selected_rows(table, rows).map(|row| found(table::row_info(case, table, row))).collect()
-            }
+            Body::Table(table) => table::selected_rows(table, rows)
+                .map(|row| found(table::row_info(case, table, row)))
+                .collect(),
         }
     }
 }
@@ -50,7 +50,10 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
     let (verdict, why) = match trouble {
         None => {
             if let Some(known) = known {
-                notes.push(format!("a surprise: it passed, though {} was known to fail: {}", known.broker, known.reason));
+                notes.push(format!(
+                    "a surprise: it passed, though {} was known to fail: {}",
+                    known.broker, known.reason
+                ));
             }
             (Verdict::Passed, None)
         }
@@ -87,14 +90,17 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
 
 /// Keeps secrets out of an explanation.
 fn clean(why: &mut Explanation, recorder: &Recorder) {
-    for text in [&mut why.expected, &mut why.actual].into_iter().chain(&mut why.packets).chain(&mut why.hint) {
+    for text in [&mut why.expected, &mut why.actual].into_iter().chain(&mut why.packets).chain(&mut why.hint)
+    {
         *text = recorder.redact(std::mem::take(text));
     }
 }
 
 /// `mosquitto 2.0` is known of `mosquitto 2.0.11`, not of `mosquitto 2.01`.
 fn applies(known: &Known, broker: &str) -> bool {
-    broker.strip_prefix(known.broker.trim()).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '.']))
+    broker
+        .strip_prefix(known.broker.trim())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '.']))
 }
 
 #[cfg(test)]

@@ -9,4 +9,5 @@ mod readme;
 mod report;
 mod simulation;
 mod support;
+mod runner;
 mod tidy;

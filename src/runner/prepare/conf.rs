@@ -44,9 +44,8 @@ impl Prepared {
     /// Who may come in and what it may do.
     fn security(&self) -> String {
         let broker = &self.setup.broker;
-        let anonymous = broker
-            .allow_anonymous
-            .unwrap_or(broker.users.is_empty() && broker.password_file.is_none());
+        let anonymous =
+            broker.allow_anonymous.unwrap_or(broker.users.is_empty() && broker.password_file.is_none());
         let mut text = format!("allow_anonymous {anonymous}\n");
         for (option, path) in
             [("password_file", &self.config.password_file), ("acl_file", &self.config.acl_file)]
@@ -58,7 +57,11 @@ impl Prepared {
         text
     }
 
-    fn write_listeners(&self, text: &mut String, security: &str) -> Result<Vec<PreparedListener>, PrepareError> {
+    fn write_listeners(
+        &self,
+        text: &mut String,
+        security: &str,
+    ) -> Result<Vec<PreparedListener>, PrepareError> {
         let specs = &self.setup.broker.listeners;
         let ports = free_ports(specs.len().max(1))?;
         if specs.is_empty() {
@@ -79,7 +82,10 @@ impl Prepared {
             if let Some(name) = &spec.cert {
                 for (option, what) in [("certfile", "cert"), ("keyfile", "key")] {
                     let path = self.certificate_path(name, what).ok_or_else(|| {
-                        PrepareError::Missing(format!("listener {}: there is no certificate {name}", spec.name))
+                        PrepareError::Missing(format!(
+                            "listener {}: there is no certificate {name}",
+                            spec.name
+                        ))
                     })?;
                     let _ = writeln!(text, "{option} {}", path.display());
                 }
@@ -138,7 +144,12 @@ impl Prepared {
         let moved = match name {
             "listener" | "port" => {
                 let port = free_ports(1)?[0];
-                to.listeners.push(PreparedListener { name: String::new(), port, tls: false, websockets: false });
+                to.listeners.push(PreparedListener {
+                    name: String::new(),
+                    port,
+                    tls: false,
+                    websockets: false,
+                });
                 if name == "port" { port.to_string() } else { format!("{port} 127.0.0.1") }
             }
             "bind_address" => "127.0.0.1".to_owned(),
@@ -156,23 +167,9 @@ impl Prepared {
             }
             "password_file" => {
                 to.passwords += 1;
-                match &self.config.password_file {
-                    Some(path) => path.display().to_string(),
-                    None => {
-                        let text = self.password_text(Some(&read_beside(file, value)?));
-                        self.extra_file("passwd", &text)?.display().to_string()
-                    }
-                }
+                self.moved_passwords(file, value)?.display().to_string()
             }
-            "acl_file" => match &self.config.acl_file {
-                Some(path) => path.display().to_string(),
-                None => {
-                    let text = read_beside(file, value)?;
-                    self.acl = Acl::parse(&Source::new(value, text.as_str())).ok();
-                    let text = self.acl_text(&text, &[]);
-                    self.extra_file("acl", &text)?.display().to_string()
-                }
-            },
+            "acl_file" => self.moved_acl(file, value)?.display().to_string(),
             "user" if rustix::process::geteuid().is_root() => "root".to_owned(),
             "persistence_location" => format!("{}/", self.folder().display()),
             "pid_file" => self.folder().join("mosquitto.pid").display().to_string(),
@@ -189,6 +186,24 @@ impl Prepared {
         };
         let _ = writeln!(to.text, "{name} {moved}");
         Ok(())
+    }
+
+    fn moved_passwords(&mut self, conf: &FileText, value: &str) -> Result<PathBuf, PrepareError> {
+        if let Some(path) = &self.config.password_file {
+            return Ok(path.clone());
+        }
+        let text = self.password_text(Some(&read_beside(conf, value)?));
+        self.extra_file("passwd", &text)
+    }
+
+    fn moved_acl(&mut self, conf: &FileText, value: &str) -> Result<PathBuf, PrepareError> {
+        if let Some(path) = &self.config.acl_file {
+            return Ok(path.clone());
+        }
+        let text = read_beside(conf, value)?;
+        self.acl = Acl::parse(&Source::new(value, text.as_str())).ok();
+        let text = self.acl_text(&text, &[]);
+        self.extra_file("acl", &text)
     }
 
     fn extra_file(&mut self, stem: &str, text: &str) -> Result<PathBuf, PrepareError> {

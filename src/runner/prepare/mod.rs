@@ -9,6 +9,7 @@ mod conf;
 mod ports;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -148,7 +149,8 @@ impl Prepared {
     /// Picks free ports and writes mosquitto.conf with them. To be called again when another
     /// program was faster and took one of them.
     pub fn move_ports(&mut self) -> Result<(), PrepareError> {
-        let (text, listeners) = match &self.setup.broker.config {
+        let setup = Arc::clone(&self.setup);
+        let (text, listeners) = match &setup.broker.config {
             Some(file) => self.moved(file)?,
             None => self.generated()?,
         };
@@ -269,9 +271,9 @@ impl Prepared {
     fn acl_text(&self, text: &str, dollar_roots: &[String]) -> String {
         let mut text = ended(text);
         for account in [&self.control, &self.witness] {
-            text += &format!("user {}\ntopic readwrite #\ntopic read $SYS/#\n", account.name);
+            let _ = writeln!(text, "user {}\ntopic readwrite #\ntopic read $SYS/#", account.name);
             for root in dollar_roots {
-                text += &format!("topic readwrite {root}/#\n");
+                let _ = writeln!(text, "topic readwrite {root}/#");
             }
         }
         text
@@ -288,9 +290,9 @@ pub fn acl_source(broker: &BrokerSpec) -> Option<Arc<Source>> {
     }
     let mut text = String::new();
     for user in &broker.users {
-        text += &format!("user {}\n", user.name);
+        let _ = writeln!(text, "user {}", user.name);
         for (access, filter) in &user.allow {
-            text += &format!("topic {access} {filter}\n");
+            let _ = writeln!(text, "topic {access} {filter}");
         }
     }
     Some(Source::new("the ACL made of `users`", text))

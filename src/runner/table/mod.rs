@@ -15,7 +15,8 @@ use crate::scenario::{Body, Case};
 
 /// Numbers of the rows of this case to run; empty: all.
 pub fn selected(case: &Case, options: &RunOptions) -> BTreeSet<usize> {
-    let is_mine = |(file, scenario, _): &&(String, String, usize)| *file == case.file && *scenario == case.scenario;
+    let is_mine =
+        |(file, scenario, _): &&(String, String, usize)| *file == case.file && *scenario == case.scenario;
     options.rows.iter().filter(is_mine).map(|(_, _, row)| *row).collect()
 }
 
@@ -29,7 +30,8 @@ pub fn dollar_roots(case: &Case) -> Vec<String> {
     let Body::Table(table) = &case.body else { return Vec::new() };
     let roots = table.rows.iter().filter_map(|row| {
         let root = row.topic.split('/').next()?;
-        (root.starts_with('$') && root != "$SYS" && root != "$share" && root.len() > 1).then(|| root.to_owned())
+        (root.starts_with('$') && root != "$SYS" && root != "$share" && root.len() > 1)
+            .then(|| root.to_owned())
     });
     roots.collect::<BTreeSet<_>>().into_iter().collect()
 }

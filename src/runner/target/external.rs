@@ -54,7 +54,8 @@ pub struct External {
 impl External {
     /// Reads the address and the profile.
     pub fn new(url: &str, profile: Option<&Path>) -> Result<Self, EnvironmentError> {
-        let bad = |why: &str| EnvironmentError::NoTarget { message: format!("{why} (mqtt://user:pass@host:port)") };
+        let bad =
+            |why: &str| EnvironmentError::NoTarget { message: format!("{why} (mqtt://user:pass@host:port)") };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("this is not an address"))?;
         let tls = match scheme {
             "mqtt" => false,
@@ -63,7 +64,8 @@ impl External {
         };
         let rest = rest.trim_end_matches('/');
         let (credentials, place) = rest.rsplit_once('@').map_or((None, rest), |(c, place)| (Some(c), place));
-        let (host, port) = host_and_port(place).ok_or_else(|| bad("the address has no usable host and port"))?;
+        let (host, port) =
+            host_and_port(place).ok_or_else(|| bad("the address has no usable host and port"))?;
         let account = credentials.map(|text| {
             let (name, password) = text.split_once(':').unwrap_or((text, ""));
             Account { name: percent_decoded(name), password: percent_decoded(password) }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-pub use external::{External, Profile};
+pub use external::External;
 
 use super::prepare::{Account, Prepared};
 use super::{EnvironmentError, TargetChoice};
@@ -55,10 +55,9 @@ impl Plan {
     /// Finds the program, or reads the profile. Connects to nothing yet.
     pub fn new(choice: &TargetChoice, virtual_time: bool) -> Result<Self, EnvironmentError> {
         match choice {
-            TargetChoice::Bundled => Ok(Self {
-                kind: PlanKind::Bundled { memory: virtual_time },
-                name: "bundled".into(),
-            }),
+            TargetChoice::Bundled => {
+                Ok(Self { kind: PlanKind::Bundled { memory: virtual_time }, name: "bundled".into() })
+            }
             TargetChoice::Process(path) => {
                 let program = process::Program::find(path)?;
                 let name = program.name.clone();
@@ -112,7 +111,8 @@ impl Plan {
         if let PlanKind::External(external) = &self.kind {
             return Ok(Target { running: Running::External(Arc::clone(external)), prepared: None, log });
         }
-        let prepared = Prepared::new(setup, dollar_roots).map_err(|error| TargetError::new(error.to_string()))?;
+        let prepared =
+            Prepared::new(setup, dollar_roots).map_err(|error| TargetError::new(error.to_string()))?;
         let running = match &self.kind {
             PlanKind::Bundled { memory } => {
                 let tls = prepared.listeners.iter().any(|listener| listener.tls);

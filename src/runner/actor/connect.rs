@@ -1,0 +1,162 @@
+//! Connecting: the CONNECT of a client, and whether its outcome is the one that is expected.
+
+use super::{Actor, CONNECT_WITHIN, topic};
+use crate::client::{Client, ConnectFailure, Options, Session};
+use crate::mqtt::packet::{ConnAck, Connect, Will};
+use crate::net::ConnectError;
+use crate::runner::context::At;
+use crate::runner::link::Command;
+use crate::runner::matching::unmet_property;
+use crate::runner::outcome::Done;
+use crate::runner::rumqttc;
+use crate::scenario::WillSpec;
+use crate::scenario::matcher::PropertyMatch;
+use crate::scenario::op::{ConnectOutcome, Open};
+use crate::scenario::value::Template;
+
+impl Actor<'_> {
+    /// Opens a transport and sends nothing (raw clients).
+    pub async fn open_transport(&mut self, at: At<'_>) -> Done {
+        self.leave(Command::Drop).await;
+        let mut options = Options::new(Connect { version: self.version, ..Connect::default() });
+        options.raw = true;
+        options.connect_timeout = CONNECT_WITHIN;
+        let endpoint = self.endpoint(at).await?;
+        let tap = at.context.recorder.tap(&self.spec.name, self.version);
+        let client = Client::open(&endpoint, &options, Session::default(), Some(tap)).await;
+        let client = client.map_err(|failure| at.failed("a connection", failure.to_string()))?;
+        self.started(self.spawn(at, client));
+        Ok(())
+    }
+
+    /// Connects and checks what comes of it.
+    pub async fn open(&mut self, at: At<'_>, open: &Open) -> Done {
+        self.leave(Command::Drop).await;
+        let mut options = Options::new(self.connect_packet(at, open).await?);
+        options.auto_ping = self.spec.auto_ping;
+        options.raw = self.spec.raw;
+        options.connect_timeout = open.within.unwrap_or(CONNECT_WITHIN);
+        let endpoint = self.endpoint(at).await?;
+        let recorder = &at.context.recorder;
+        let result = if self.is_rumqttc(at) {
+            let tap = recorder.tap(&self.spec.name, self.version);
+            rumqttc::connect(at, &endpoint, &options, &self.inbox, tap, &self.spec.name).await?
+        } else {
+            let session = std::mem::take(&mut self.session);
+            let tap = recorder.tap(&self.spec.name, self.version);
+            let connected = Client::connect(&endpoint, &options, session, Some(tap)).await;
+            connected.map(|(client, answer)| (self.spawn(at, client), answer))
+        };
+        let outcome = result.map(|(link, answer)| {
+            self.started(link);
+            self.said_connect = true;
+            answer
+        });
+        check_connect(at, &open.outcome, &outcome)
+    }
+
+    async fn connect_packet(&self, at: At<'_>, open: &Open) -> Done<Connect> {
+        let user = open.user.as_ref().unwrap_or(&self.spec.user);
+        let given: Option<&Template> = open.password.as_ref().or(match open.user {
+            None => self.spec.password.as_ref(),
+            Some(_) => None,
+        });
+        let password = match (given, user) {
+            (Some(template), _) => Some(at.resolve(template)?),
+            (None, Some(user)) => at.context.target.lock().await.password(user),
+            (None, None) => None,
+        };
+        let will = open.will.as_ref().unwrap_or(&self.spec.will);
+        let mut properties = self.spec.properties.clone();
+        for property in &open.properties {
+            properties.push(property.clone());
+        }
+        Ok(Connect {
+            version: self.version,
+            bridge: false,
+            clean_start: open.clean.unwrap_or(self.spec.clean),
+            keep_alive: open.keep_alive.unwrap_or(self.spec.keep_alive),
+            client_id: self.client_id(at)?.into(),
+            will: will.as_ref().map(|will| will_packet(at, will)).transpose()?,
+            username: user.as_deref().map(Into::into),
+            password: password.map(Into::into),
+            properties,
+        })
+    }
+}
+
+fn will_packet(at: At<'_>, will: &WillSpec) -> Done<Will> {
+    Ok(Will {
+        topic: topic(at, &will.topic)?,
+        payload: at.payload(&will.payload)?,
+        qos: will.qos,
+        retain: will.retain,
+        properties: will.properties.clone(),
+    })
+}
+
+fn check_connect(at: At<'_>, wanted: &ConnectOutcome, outcome: &Result<ConnAck, ConnectFailure>) -> Done {
+    let refusal = match outcome {
+        Err(ConnectFailure::Refused(answer)) => Some(Some(answer.code)),
+        Err(ConnectFailure::Closed(_)) => Some(None),
+        _ => None,
+    };
+    let expected = match wanted {
+        ConnectOutcome::Any => return Ok(()),
+        ConnectOutcome::Accepted => "CONNACK 0".to_owned(),
+        ConnectOutcome::AcceptedWith { session_present, properties } => {
+            if let Ok(answer) = outcome {
+                return check_accepted(at, answer, *session_present, properties);
+            }
+            "CONNACK 0".to_owned()
+        }
+        ConnectOutcome::Refused => "a refused connection".to_owned(),
+        ConnectOutcome::RefusedWith(codes) => {
+            let codes: Vec<_> = codes.iter().map(|code| format!("0x{:02x}", code.0)).collect();
+            format!("CONNACK {}", codes.join(" or "))
+        }
+        ConnectOutcome::TlsFails(failure) => failure.to_string(),
+        ConnectOutcome::Unreachable => "nobody listens".to_owned(),
+    };
+    let fine = match (wanted, outcome) {
+        (ConnectOutcome::Refused, _) => refusal.is_some(),
+        (ConnectOutcome::RefusedWith(codes), _) => {
+            refusal.flatten().is_some_and(|code| codes.contains(&code))
+        }
+        (
+            ConnectOutcome::TlsFails(wanted),
+            Err(ConnectFailure::Transport(ConnectError::Tls { failure, .. })),
+        ) => wanted == failure,
+        (ConnectOutcome::Accepted, Ok(_))
+        | (ConnectOutcome::Unreachable, Err(ConnectFailure::Transport(ConnectError::Io(_)))) => true,
+        _ => false,
+    };
+    if fine {
+        return Ok(());
+    }
+    let actual = match outcome {
+        Ok(answer) => format!("CONNACK {}", answer.code),
+        Err(failure) => failure.to_string(),
+    };
+    // A broker that cannot be reached has not done anything wrong yet.
+    Err(match outcome {
+        Err(ConnectFailure::Transport(ConnectError::Io(_))) => at.errored(expected, actual),
+        _ => at.failed(expected, actual),
+    })
+}
+
+fn check_accepted(
+    at: At<'_>,
+    answer: &ConnAck,
+    session_present: Option<bool>,
+    properties: &[PropertyMatch],
+) -> Done {
+    if let Some(wanted) = session_present.filter(|wanted| *wanted != answer.session_present) {
+        let say = |flag: bool| format!("CONNACK 0 session_present={}", u8::from(flag));
+        return Err(at.failed(say(wanted), say(answer.session_present)));
+    }
+    match at.looking(|lookup| unmet_property(properties, &answer.properties, lookup)) {
+        Some(unmet) => Err(at.failed("CONNACK with the properties asked for", unmet)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,186 @@
+//! Waiting for messages: which of those that came are those that are wanted.
+
+use std::fmt::Write as _;
+
+use tokio::time::Instant;
+
+use super::Actor;
+use crate::mqtt::Packet;
+use crate::mqtt::packet::Publish;
+use crate::runner::context::At;
+use crate::runner::link::Taken;
+use crate::runner::matching::{describe_message, is_message};
+use crate::runner::outcome::{Done, Trouble};
+use crate::scenario::op::Expect;
+use crate::text::{plural, print_duration, printable};
+
+impl Actor<'_> {
+    /// Waits for messages.
+    pub async fn expect(&mut self, at: At<'_>, expect: &Expect) -> Done {
+        self.ensure_open(at).await.or_else(|trouble| {
+            // What came before the end still counts.
+            if self.inbox.with(|packets| packets.is_empty()) { Err(trouble) } else { Ok(()) }
+        })?;
+        let until = Instant::now() + expect.within;
+        let slots: Vec<_> = expect
+            .messages
+            .iter()
+            .flat_map(|pattern| std::iter::repeat_n(pattern, pattern.times as usize))
+            .collect();
+        let taken = self
+            .inbox
+            .take(until, |packets| {
+                let picked = at.looking(|lookup| {
+                    let fits = |slot: usize, index: usize| match &packets[index] {
+                        Packet::Publish(publish) => is_message(slots[slot], publish, lookup),
+                        _ => false,
+                    };
+                    pick(slots.len(), packets.len(), expect.any_order, fits)
+                })?;
+                for index in picked.into_iter().rev() {
+                    packets.remove(index);
+                }
+                Some(())
+            })
+            .await;
+        match taken {
+            Taken::Found(()) => Ok(()),
+            Taken::Ended(ending) => Err(self.missed(at, expect, &ending.how, ending.malformed)),
+            Taken::TimedOut => {
+                let within = format!("not within {}", print_duration(expect.within));
+                Err(self.missed(at, expect, &within, false))
+            }
+        }
+    }
+
+    /// What was not received, and what was instead.
+    fn missed(&self, at: At<'_>, expect: &Expect, why: &str, malformed: bool) -> Trouble {
+        let wanted = at.looking(|lookup| {
+            let all: Vec<_> = expect
+                .messages
+                .iter()
+                .map(|pattern| {
+                    let times =
+                        if pattern.times > 1 { format!("{} × ", pattern.times) } else { String::new() };
+                    times + &describe_message(pattern, lookup)
+                })
+                .collect();
+            all.join(if expect.any_order { " and " } else { ", then " })
+        });
+        let there = self.unasked();
+        let actual = match there.as_slice() {
+            _ if malformed => why.to_owned(),
+            [] => format!("{why}: nothing came"),
+            some => format!("{why}; what came: {}", list(some)),
+        };
+        let span = expect.messages.first().map_or(at.span, |pattern| &pattern.span);
+        let at = if expect.messages.len() == 1 { at.at(span) } else { at };
+        at.failed(format!("{} receives {wanted}", self.spec.name), actual)
+    }
+
+    /// The messages that lie in the inbox, in words.
+    pub fn unasked(&self) -> Vec<String> {
+        self.inbox.with(|packets| {
+            packets
+                .iter()
+                .filter_map(|packet| match packet {
+                    Packet::Publish(publish) => Some(describe_publish(publish)),
+                    _ => None,
+                })
+                .collect()
+        })
+    }
+}
+
+/// Chooses for each of `slots` patterns a message of its own among `messages`, in the order of the
+/// patterns or in any, and gives their indices in ascending order.
+fn pick(
+    slots: usize,
+    messages: usize,
+    any_order: bool,
+    fits: impl Fn(usize, usize) -> bool,
+) -> Option<Vec<usize>> {
+    if slots > messages {
+        return None;
+    }
+    if !any_order {
+        let mut next = 0;
+        return (0..slots)
+            .map(|slot| {
+                let found = (next..messages).find(|index| fits(slot, *index))?;
+                next = found + 1;
+                Some(found)
+            })
+            .collect();
+    }
+    // Patterns may overlap, so the first that fits may be another's only one: augmenting paths.
+    let mut owner = vec![None; messages];
+    for slot in 0..slots {
+        let mut seen = vec![false; messages];
+        if !assign(slot, &fits, &mut owner, &mut seen) {
+            return None;
+        }
+    }
+    Some((0..messages).filter(|index| owner[*index].is_some()).collect())
+}
+
+fn assign(
+    slot: usize,
+    fits: &impl Fn(usize, usize) -> bool,
+    owner: &mut [Option<usize>],
+    seen: &mut [bool],
+) -> bool {
+    let free = (0..owner.len()).find(|index| owner[*index].is_none() && !seen[*index] && fits(slot, *index));
+    if let Some(index) = free {
+        owner[index] = Some(slot);
+        return true;
+    }
+    for index in 0..owner.len() {
+        if seen[index] || !fits(slot, index) {
+            continue;
+        }
+        seen[index] = true;
+        if owner[index].is_none_or(|other| assign(other, fits, owner, seen)) {
+            owner[index] = Some(slot);
+            return true;
+        }
+    }
+    false
+}
+
+/// A message in words.
+pub fn describe_publish(publish: &Publish) -> String {
+    const SHOWN: usize = 60;
+    let mut payload: String = printable(&publish.payload).chars().take(SHOWN).collect();
+    if publish.payload.len() > SHOWN {
+        payload += "…";
+    }
+    let retain = if publish.retain { " retain" } else { "" };
+    format!("{} \"{payload}\" qos={}{retain}", publish.topic, publish.qos)
+}
+
+/// The first few, and how many more.
+pub fn list(all: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if all.len() > SHOWN {
+        let _ = write!(text, " and {}", plural(all.len() - SHOWN, "more message"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_given_to_patterns() {
+        // Pattern 0 takes anything, pattern 1 only message 0.
+        let fits = |slot: usize, index: usize| slot == 0 || index == 0;
+        assert_eq!(pick(2, 2, true, fits), Some(vec![0, 1]));
+        assert_eq!(pick(2, 2, false, fits), None, "in order, message 0 is taken by pattern 0");
+        assert_eq!(pick(2, 1, true, fits), None);
+        assert_eq!(pick(1, 3, false, |_, index| index == 2), Some(vec![2]));
+        assert_eq!(pick(0, 3, true, fits), Some(vec![]));
+    }
+}
