@@ -153,7 +153,7 @@ async fn interrupted(interrupt: Option<watch::Receiver<bool>>) {
     let Some(mut interrupt) = interrupt else { return pending().await };
     if interrupt.wait_for(|interrupted| *interrupted).await.is_err() {
         // Nobody is left who could interrupt.
-        pending().await
+        pending::<()>().await;
     }
 }
 

@@ -56,6 +56,7 @@ fn case(version: ProtocolVersion, setup: Setup, clients: Vec<ClientSpec>, ops: V
         name: "made by hand".into(),
         protocol: version,
         spec: Vec::new(),
+        spec_spans: Vec::new(),
         level: Level::Must,
         tags: Vec::new(),
         requires: Vec::new(),

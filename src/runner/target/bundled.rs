@@ -12,7 +12,7 @@ use crate::broker::auth::{Acl, Passwords, Rules, Zone};
 use crate::broker::config::{Config, ConfigFiles, Overrides};
 use crate::broker::server::{Broker, Medium};
 use crate::diagnostic::{Diagnostic, Source};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, memory};
 use crate::runner::prepare::Prepared;
 
 /// One broker of this process.
@@ -65,11 +65,11 @@ impl Bundled {
     }
 
     /// A plain listener; while the broker is down, an address where nobody listens.
-    pub(super) fn endpoint(&self, index: usize, port: u16) -> Result<Endpoint, TargetError> {
+    pub(super) fn endpoint(&self, index: usize, port: u16) -> Endpoint {
         match (&self.broker, self.medium) {
-            (Some(broker), _) => Ok(broker.endpoint(index)),
-            (None, Medium::Sockets) => Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port }),
-            (None, Medium::Memory) => Ok(Endpoint::Memory(crate::net::memory::listener().0)),
+            (Some(broker), _) => broker.endpoint(index),
+            (None, Medium::Sockets) => Endpoint::Tcp { host: "127.0.0.1".into(), port },
+            (None, Medium::Memory) => Endpoint::Memory(memory::listener().0),
         }
     }
 }

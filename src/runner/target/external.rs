@@ -145,16 +145,8 @@ fn percent_decoded(text: &str) -> String {
             .then(|| tail.get(..2).and_then(|two| std::str::from_utf8(two).ok()))
             .flatten()
             .and_then(|two| u8::from_str_radix(two, 16).ok());
-        match code {
-            Some(code) => {
-                bytes.push(code);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[2..] } else { tail };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -165,7 +165,6 @@ pub struct Target {
 }
 
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a case")]
 enum Running {
     Bundled(bundled::Bundled),
     Process(process::Process),
@@ -265,10 +264,8 @@ impl Target {
             .listener(listener)
             .ok_or_else(|| TargetError::new(format!("there is no listener {}", listener.unwrap_or(""))))?;
         let there = &prepared.listeners[index];
-        if let Running::Bundled(broker) = &self.running {
-            if !there.tls {
-                return broker.endpoint(index, there.port);
-            }
+        if let (Running::Bundled(broker), false) = (&self.running, there.tls) {
+            return Ok(broker.endpoint(index, there.port));
         }
         if !there.tls {
             return Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: there.port });
@@ -293,7 +290,7 @@ impl Target {
             });
         }
         match &self.running {
-            Running::Bundled(broker) => broker.endpoint(index, listener.port),
+            Running::Bundled(broker) => Ok(broker.endpoint(index, listener.port)),
             _ => Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.port }),
         }
     }

@@ -164,11 +164,11 @@ impl Process {
     }
 
     pub(super) fn died(&mut self) -> Option<String> {
-        if let Some(child) = &mut self.child {
-            if let Ok(Some(status)) = child.try_wait() {
-                self.ended = Some(format!("{} ended with {status}", self.program.name));
-                self.child = None;
-            }
+        if let Some(child) = &mut self.child
+            && let Ok(Some(status)) = child.try_wait()
+        {
+            self.ended = Some(format!("{} ended with {status}", self.program.name));
+            self.child = None;
         }
         self.ended.clone()
     }
