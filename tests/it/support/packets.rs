@@ -49,7 +49,7 @@ pub fn topic() -> impl Strategy<Value = TopicName> {
 /// A topic filter, shared or not.
 pub fn filter() -> impl Strategy<Value = TopicFilter> {
     let level = prop_oneof!["[ab$]{0,1}", Just("+".to_owned()), "[^+#/\\x00]{0,4}"];
-    (vec(level, 1..5), any::<bool>(), proptest::bool::weighted(0.2)).prop_map(|(mut levels, hash, share)| {
+    (vec(level, 0..5), any::<bool>(), proptest::bool::weighted(0.2)).prop_map(|(mut levels, hash, share)| {
         if hash {
             levels.push("#".to_owned());
         }
