@@ -1,6 +1,7 @@
 //! The command line as a person and as CI meet it: help, exit codes, colours, pipes, signals.
 //! What a run finds out is judged elsewhere.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use mqttlab::record::{EventKind, Verdict};
 use mqttlab::report::json;
 use predicates::prelude::*;
 use predicates::str::contains;
+use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -379,4 +381,28 @@ fn fill_writes_into_the_sheet_and_nowhere_else() {
         let head = |row: &str| row.rsplitn(3, '|').nth(2).map(str::to_owned);
         assert_eq!(head(before), head(after), "the other cells are as they were");
     }
+}
+
+#[test]
+fn every_code_of_a_finding_is_in_the_reference_and_used() {
+    let output = mqttlab().args(["explain", "codes"]).output().expect("runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let known: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
+    let literal = Regex::new(r#""([LTCAP][0-9]{3})""#).expect("valid");
+    let mut used = BTreeSet::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.file_name().is_some_and(|name| name != "codes.rs") {
+                let text = fs::read_to_string(&path).expect("a source file");
+                used.extend(literal.captures_iter(&text).map(|found| found[1].to_owned()));
+            }
+        }
+    }
+    assert!(known.len() >= 60, "{known:?}");
+    assert_eq!(used.iter().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }

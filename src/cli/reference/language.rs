@@ -2,6 +2,7 @@
 //! behind them that no single row could say.
 
 use super::{Entry, entry};
+use crate::broker;
 use crate::scenario::codes::CODES;
 use crate::scenario::keys::{KeySpec, Shape};
 use crate::scenario::step::{Actor, VERBS};
@@ -91,9 +92,9 @@ pub fn requires() -> Vec<Entry> {
         .collect()
 }
 
-/// Codes of the findings about scenarios and tables.
+/// Codes of the findings about whatever a person writes.
 pub fn codes() -> Vec<Entry> {
-    CODES.iter().map(|(code, doc)| entry(*code, *doc)).collect()
+    CODES.iter().chain(broker::codes::CODES).map(|(code, doc)| entry(*code, *doc)).collect()
 }
 
 /// Keys of a file.
@@ -117,7 +118,7 @@ pub fn will() -> Vec<Entry> {
 }
 
 /// Keys of a broker.
-pub fn broker() -> Vec<Entry> {
+pub fn broker_keys() -> Vec<Entry> {
     keys(decode::broker::BROKER_KEYS)
 }
 

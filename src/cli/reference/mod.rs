@@ -50,7 +50,7 @@ pub const CHAPTERS: &[Chapter] = &[
     Chapter { name: "scenario", doc: "keys of a scenario", entries: language::scenario },
     Chapter { name: "client", doc: "keys of a client", entries: language::client },
     Chapter { name: "will", doc: "keys of a will", entries: language::will },
-    Chapter { name: "broker", doc: "keys of the broker", entries: language::broker },
+    Chapter { name: "broker", doc: "keys of the broker", entries: language::broker_keys },
     Chapter { name: "user", doc: "keys of a user", entries: language::user },
     Chapter { name: "listener", doc: "keys of a listener", entries: language::listener },
     Chapter { name: "certificate", doc: "keys of a certificate under pki", entries: language::certificate },
@@ -61,7 +61,11 @@ pub const CHAPTERS: &[Chapter] = &[
         doc: "what a target may or may not be able to do",
         entries: language::requires,
     },
-    Chapter { name: "codes", doc: "findings about scenarios and tables", entries: language::codes },
+    Chapter {
+        name: "codes",
+        doc: "findings about scenarios, tables, mosquitto.conf, ACL and password files",
+        entries: language::codes,
+    },
     Chapter { name: "reports", doc: "formats of --report", entries: reports },
     Chapter { name: "exit-codes", doc: "what the exit codes of mqttlab run mean", entries: exit_codes },
     Chapter {

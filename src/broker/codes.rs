@@ -1,0 +1,45 @@
+//! All codes of findings about mosquitto.conf, ACL files and password files, for `mqttlab explain`.
+//!
+//! A code never changes its meaning and is never used again for another. Below 100 nothing starts;
+//! from 100 it is a warning.
+
+/// Code and what it stands for.
+pub const CODES: &[(&str, &str)] = &[
+    ("C001", "an option that mosquitto.conf does not have"),
+    ("C002", "an option without its value"),
+    ("C003", "a value that the option does not take"),
+    ("C004", "a value that is not a number"),
+    ("C005", "an option is there twice"),
+    ("C006", "an option of a listener above the first listener"),
+    ("C007", "an option of a bridge outside of a connection"),
+    ("C008", "an option that we do not have and that would be unsafe to pass over"),
+    ("C009", "a file or folder of the configuration cannot be read"),
+    ("C010", "per_listener_settings after another security setting"),
+    ("C011", "a certificate without its key, or a key without its certificate"),
+    ("C012", "a log file cannot be written"),
+    ("C101", "an option that mosquitto has and we not yet"),
+    ("C102", "an option that has no effect here"),
+    ("C103", "an option of the default listener; `listener` is clearer"),
+    ("C104", "a blank at the end of a path belongs to it"),
+    ("C105", "-p beside a listener"),
+    ("C106", "cafile without certificate and key: nothing is encrypted"),
+    ("C107", "include_dir in an included file"),
+    ("C108", "an option that belongs below a listener"),
+    ("C109", "the port of the default listener is there twice"),
+    ("A000", "the ACL file cannot be read"),
+    ("A001", "a line that an ACL file does not have"),
+    ("A002", "an access that is not read, write, readwrite or deny"),
+    ("A003", "a filter that is not a topic filter"),
+    ("A004", "a line without its value"),
+    ("A005", "a line without its topic"),
+    ("A101", "a pattern without %u and %c"),
+    ("A102", "an access word that is taken for a topic"),
+    ("A103", "a tab within a topic"),
+    ("A104", "%u or %c as a part of a level"),
+    ("A105", "a tab within a user name"),
+    ("P000", "the password file cannot be read"),
+    ("P001", "a line that is not `name:hash`"),
+    ("P002", "a hash that cannot be checked"),
+    ("P003", "a user is there twice"),
+    ("P101", "a line without a colon is passed over"),
+];
