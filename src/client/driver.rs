@@ -69,6 +69,9 @@ pub enum Lost {
     /// 65,535 requests are under way.
     #[error("{0}")]
     Exhausted(#[from] Exhausted),
+    /// No request with this identifier is under way, or its outcome was taken already.
+    #[error("no request with this identifier is under way")]
+    Unknown,
     /// Too many packets came while waiting, and nobody took them.
     #[error("more than {STASH} packets came in while waiting for an acknowledgement")]
     Overrun,
@@ -216,6 +219,9 @@ impl Client {
         loop {
             if let Some(packet) = self.outcomes.remove(&id) {
                 return Ok(packet);
+            }
+            if !self.session.is_pending(id) {
+                return Err(Lost::Unknown);
             }
             self.advance_and_stash(Until::Event).await?;
         }

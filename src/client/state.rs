@@ -167,6 +167,11 @@ impl Session {
         Ok(id)
     }
 
+    /// True while a request with this identifier waits for its end.
+    pub fn is_pending(&self, id: PacketId) -> bool {
+        self.pending.contains_key(&id)
+    }
+
     /// A PINGREQ. Returns the number of [`Session::pongs`] at which it is answered.
     pub fn ping(&mut self, out: &mut Vec<Packet>) -> u64 {
         self.pings += 1;

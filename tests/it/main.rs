@@ -3,6 +3,7 @@
 mod cli;
 mod codec;
 mod config;
+mod broker;
 mod properties;
 mod engine;
 mod readme;

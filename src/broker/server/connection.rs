@@ -78,6 +78,7 @@ pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Ar
         wake,
         framed,
         connected: false,
+        speaks_tls: false,
         version: ProtocolVersion::V311,
         packets: Vec::new(),
         frames: Vec::new(),
@@ -132,6 +133,8 @@ struct Connection {
     framed: Framed,
     /// CONNECT was handled.
     connected: bool,
+    /// The first bytes, which were no CONNECT, look like TLS.
+    speaks_tls: bool,
     version: ProtocolVersion,
     packets: Vec<(Packet, usize)>,
     frames: Vec<Frame>,
@@ -196,6 +199,7 @@ impl Connection {
     }
 
     fn decode(&mut self) -> Batch {
+        self.speaks_tls = !self.connected && looks_like_tls(self.framed.undecoded());
         while self.packets.len() < BATCH {
             match self.framed.decode() {
                 Ok(Some((Packet::Connect(connect), _))) if !self.connected => {
@@ -245,7 +249,7 @@ impl Connection {
     }
 
     fn complain(&mut self, error: &DecodeError) {
-        if !self.connected && looks_like_tls(self.framed.undecoded()) {
+        if self.speaks_tls {
             let from = self.peer.address.map_or_else(String::new, |address| address.to_string());
             let text =
                 format!("Client from {from} appears to be using TLS to connect to a non-TLS listener.");

@@ -4,3 +4,4 @@
 pub mod mosquitto;
 pub mod packets;
 pub mod wire;
+pub mod broker;
