@@ -290,9 +290,9 @@ async fn a_stopping_broker_says_goodbye_and_a_killed_one_does_not() {
         let endpoint = broker.endpoint(0);
         let mut client = connect(&endpoint, version, "c").await;
         if stops {
-            broker.stop().await
+            broker.stop().await;
         } else {
-            broker.kill().await
+            broker.kill().await;
         }
         let (packets, _) = ended(&mut client).await;
         assert_eq!(packets.len(), wanted, "{packets:?}");

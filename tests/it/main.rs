@@ -4,6 +4,7 @@ mod cli;
 mod codec;
 mod config;
 mod broker;
+mod broker_program;
 mod properties;
 mod engine;
 mod readme;
