@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use mqttlab::diagnostic::Source;
+use mqttlab::diagnostic::{Source, has_errors};
 use mqttlab::record::Verdict;
 use mqttlab::report::{Console, ConsoleOptions, Report as _, Tally};
 use mqttlab::runner::{self, RunOptions};
@@ -50,13 +50,13 @@ impl ScenarioFiles for Beside<'_> {
     }
 }
 
-/// `labs/will · id · v5`, and the same over loopback; of a file with findings, one that shows them.
+/// `labs/will · id · v5`, and the same over loopback; of a file with errors, one that shows them.
 fn trials(path: &Path) -> Vec<Trial> {
     let shown = path.display().to_string();
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{shown}: {error}"));
     let loaded = scenario::load(&Source::new(shown.clone(), text), &Beside(path), &LoadOptions::default());
     let file = shown.trim_start_matches("scenarios/").trim_end_matches(".yaml").to_owned();
-    if !loaded.diagnostics.is_empty() {
+    if has_errors(&loaded.diagnostics) {
         let findings: Vec<String> = loaded.diagnostics.iter().map(|d| d.render(false)).collect();
         return vec![Trial::test(file, move || Err(Failed::from(findings.join("\n\n"))))];
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anstream::stream::IsTerminal as _;
 
-use super::Exit;
 use super::load::{Inputs, Read};
+use super::{Exit, complain};
 use crate::diagnostic::Diagnostic;
 use crate::scenario::table::Reading;
 use crate::scenario::{Body, Case};
@@ -52,8 +52,20 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(if bad { Exit::Invalid } else { Exit::Success })
 }
 
+/// For commands that go on: every finding if there is an error, else one line.
+pub fn print_errors(read: &Read) -> anyhow::Result<()> {
+    if read.has_errors() {
+        return print_diagnostics(read);
+    }
+    let warnings = read.diagnostics().count();
+    if warnings > 0 {
+        complain(format_args!("{}; `mqttlab check` shows them", plural(warnings, "warning")));
+    }
+    Ok(())
+}
+
 /// Every finding, and a line that counts them, on stderr.
-pub fn print_diagnostics(read: &Read) -> anyhow::Result<()> {
+fn print_diagnostics(read: &Read) -> anyhow::Result<()> {
     let mut err = anstream::stderr().lock();
     let colour = colours_on_stderr();
     let (mut errors, mut warnings) = (0, 0);

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use super::check::print_diagnostics;
+use super::check::print_errors;
 use super::load::Inputs;
 use super::select::Selection;
 use super::{Exit, complain};
@@ -56,7 +56,7 @@ struct Listed<'a> {
 /// Exit 0; 3 if a file is invalid, 4 if nothing is selected.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let read = args.inputs.read();
-    print_diagnostics(&read)?;
+    print_errors(&read)?;
     if read.has_errors() {
         return Ok(Exit::Invalid);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 
-use super::check::print_diagnostics;
+use super::check::print_errors;
 use super::fill;
 use super::interrupt;
 use super::load::Inputs;
@@ -134,7 +134,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Err(message) => return Ok(usage(message)),
     };
     let read = args.inputs.read();
-    print_diagnostics(&read)?;
+    print_errors(&read)?;
     if read.has_errors() {
         return Ok(Exit::Invalid);
     }

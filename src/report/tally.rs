@@ -87,7 +87,9 @@ impl Tally {
             return None;
         }
         let sum = |keep: fn(&Points) -> bool| {
-            self.points.values().filter(|points| keep(points)).map(|points| points.worth).sum()
+            let worths = self.points.values().filter(|points| keep(points)).map(|points| points.worth);
+            // `sum` of nothing would be -0.
+            worths.fold(0.0, |sum, worth| sum + worth)
         };
         Some((sum(|p| p.earned), sum(|_| true), sum(|p| !p.told)))
     }
