@@ -13,7 +13,7 @@ pub enum Exit {
     Usage,
     /// A scenario, sheet or configuration file is invalid.
     Invalid,
-    /// Nothing matches the selection.
+    /// Nothing matches the selection, or all that does was skipped.
     NothingSelected,
     /// No broker, no port, no file to write to.
     Environment,
@@ -31,7 +31,10 @@ pub const EXITS: &[(Exit, &str)] = &[
     (Exit::Failed, "a test failed, or errored: it could not be told"),
     (Exit::Usage, "the command line makes no sense"),
     (Exit::Invalid, "a file is invalid; all findings are printed, nothing was started"),
-    (Exit::NothingSelected, "no test is selected by --only, --tag and --skip-tag"),
+    (
+        Exit::NothingSelected,
+        "no test ran: --only, --tag and --skip-tag leave none, or the target can do none",
+    ),
     (Exit::Environment, "the environment could not be had: no broker, no port, no file to write to"),
     (Exit::Incomplete, "the run is incomplete: the time budget ended before all cases had run"),
     (Exit::Interrupted, "interrupted by Ctrl-C; the reports hold what had run until then"),

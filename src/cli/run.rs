@@ -15,6 +15,7 @@ use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, parse_report};
 use super::select::Selection;
 use super::{Exit, complain, usage};
+use crate::record::Verdict;
 use crate::report::failure::quote;
 use crate::runner::{self, RunOptions, TargetChoice};
 use crate::scenario::EngineKind;
@@ -176,6 +177,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         () if !complete || !tally.is_complete() => Exit::Incomplete,
         () if tally.is_bad() && !args.exit_zero => Exit::Failed,
+        () if tally.count(Verdict::Skipped) == tally.ended() => Exit::NothingSelected,
         () => Exit::Success,
     })
 }

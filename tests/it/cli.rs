@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::{Command as Program, Stdio};
 
 use assert_cmd::Command;
 use mqttlab::record::{EventKind, Verdict};
@@ -15,6 +15,8 @@ use predicates::str::contains;
 use regex::Regex;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::support::{self, broker::Process};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mqttlab");
 
@@ -195,6 +197,19 @@ fn nothing_selected() {
 }
 
 #[test]
+fn nothing_but_skipped_is_no_success() {
+    let needs = "lab: 1\nscenarios:\n- id: a\n  name: n\n  requires: restart\n  clients: {a: {}}\n  steps:\n  - a: connect\n";
+    let (_folder, file) = folder(needs);
+    let conf = support::broker::folder(support::broker::OPEN);
+    let broker = Process::start(conf.path(), &[]);
+    run(&file)
+        .args(["--broker", &format!("mqtt://127.0.0.1:{}", broker.ports[0])])
+        .assert()
+        .code(4)
+        .stdout(contains("NOTHING TESTED: 1 skipped").and(contains("restart")));
+}
+
+#[test]
 fn all_passed_is_0_and_a_failure_is_1() {
     let (_folder, file) = folder(TWO);
     run(&file).args(["--only", "right"]).assert().code(0).stdout(contains("\n1 passed in "));
@@ -248,7 +263,7 @@ fn ctrl_c_is_130_with_a_report_that_says_it_is_incomplete() {
     let (folder, file) = folder(LONG);
     let log = folder.path().join("run.jsonl");
     let junit = folder.path().join("junit.xml");
-    let mut child = Process::new(PROGRAM)
+    let mut child = Program::new(PROGRAM)
         .arg("run")
         .arg(&file)
         .args(["--verbose", "--jobs", "1"])
@@ -311,7 +326,7 @@ fn a_reader_that_goes_away_is_no_panic() {
         (&["list", &file], 0),
         (&["--help"], 0),
     ] {
-        let mut child = Process::new(PROGRAM)
+        let mut child = Program::new(PROGRAM)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -98,6 +98,11 @@ fn broker_spec(scope: &Scope, node: &Node) -> BrokerSpec {
     let Some(fields) = Fields::of(scope, node, &[BROKER_KEYS], "`broker`") else {
         return BrokerSpec::default();
     };
+    let options = scope.inputs.options;
+    // What the command line stands in for is not read: a sheet may come without its files.
+    let file = |key, replaced: &Option<FileText>| {
+        fields.get(key).filter(|_| replaced.is_none()).and_then(|node| file_text(scope, node, key))
+    };
     let spec = BrokerSpec {
         allow_anonymous: fields
             .get("allow_anonymous")
@@ -105,9 +110,9 @@ fn broker_spec(scope: &Scope, node: &Node) -> BrokerSpec {
         users: fields.get("users").map(|node| users(scope, node)).unwrap_or_default(),
         listeners: fields.get("listeners").map(|node| listeners(scope, node)).unwrap_or_default(),
         settings: fields.get("settings").map(|node| settings(scope, node)).unwrap_or_default(),
-        config: fields.get("config").and_then(|node| file_text(scope, node, "config")),
-        acl: fields.get("acl").and_then(|node| file_text(scope, node, "acl")),
-        password_file: fields.get("password_file").and_then(|node| file_text(scope, node, "password_file")),
+        config: file("config", &options.config),
+        acl: file("acl", &options.acl),
+        password_file: file("password_file", &options.password_file),
     };
     let allowed = spec.users.iter().find(|user| !user.allow.is_empty());
     if let (Some((key, _)), Some(user)) = (fields.entry("acl"), allowed) {
