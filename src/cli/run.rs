@@ -17,7 +17,7 @@ use super::select::Selection;
 use super::{Exit, complain, usage};
 use crate::record::Verdict;
 use crate::report::failure::quote;
-use crate::runner::{self, RunOptions, TargetChoice};
+use crate::runner::{self, Clock, RunOptions, TargetChoice};
 use crate::scenario::EngineKind;
 use crate::text::{did_you_mean, parse_duration};
 
@@ -73,9 +73,14 @@ struct Target {
     #[arg(long, value_name = "FILE", help_heading = "Broker")]
     profile: Option<PathBuf>,
 
-    /// Paused clock and pipes in memory: waits cost no time (bundled broker only)
+    /// Paused clock and pipes in memory: waits cost no time (bundled broker only; without this,
+    /// only cases that would wait for more than 5 s)
     #[arg(long, help_heading = "Broker")]
     virtual_time: bool,
+
+    /// Sits through every wait, on the bundled broker too
+    #[arg(long, help_heading = "Broker", conflicts_with = "virtual_time")]
+    real_time: bool,
 
     /// Plays the clients through this implementation
     #[arg(long, value_name = "NAME", help_heading = "Broker")]
@@ -202,11 +207,15 @@ impl Args {
         let jobs = match self.jobs {
             Some(jobs) => jobs.get(),
             None if self.output.trace => 1,
-            None => available_parallelism().map_or(1, NonZeroUsize::get).max(4),
+            None => (4 * available_parallelism().map_or(1, NonZeroUsize::get)).max(16),
         };
         Ok(RunOptions {
             target,
-            virtual_time: self.target.virtual_time,
+            clock: match (self.target.virtual_time, self.target.real_time) {
+                (true, _) => Clock::Virtual,
+                (_, true) => Clock::Real,
+                _ => Clock::Auto,
+            },
             engine: self.target.engine.map(|engine| match engine {
                 Engine::Wire => EngineKind::Wire,
                 Engine::Rumqttc => EngineKind::Rumqttc,
@@ -239,6 +248,9 @@ impl Args {
         }
         if self.target.virtual_time {
             words.push("--virtual-time".into());
+        }
+        if self.target.real_time {
+            words.push("--real-time".into());
         }
         match self.target.engine {
             Some(Engine::Rumqttc) => words.extend(["--engine".into(), "rumqttc".into()]),

@@ -9,7 +9,6 @@ use std::task::Poll;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::RunOptions;
 use super::actor::Actor;
 use super::context::{At, Context};
 use super::fence::{self, Actors, Order};
@@ -21,6 +20,7 @@ use super::requirements::missing;
 use super::table;
 use super::target::{Plan, Target};
 use super::verdict::{Found, judge};
+use super::{Clock, RunOptions};
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict};
 use crate::scenario::op::{Op, Step, TargetAction};
 use crate::scenario::{Body, Case};
@@ -91,7 +91,8 @@ async fn perform(
     }
     let mut random = Random::new(session.options.seed, index);
     let roots = table::dollar_roots(case);
-    let target = match session.plan.start(&case.setup, &roots, random.next()).await {
+    let memory = Clock::is_virtual(case, session.options);
+    let target = match session.plan.start(&case.setup, &roots, random.next(), memory).await {
         Ok(target) => target,
         Err(error) => {
             let trouble = Trouble::errored(&case.span, "a broker", error.to_string());
@@ -288,7 +289,7 @@ pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<
         return Ok(Order::default());
     }
     let setup = Arc::default();
-    let target = plan.start(&setup, &[], 0).await.map_err(|error| error.to_string())?;
+    let target = plan.start(&setup, &[], 0, false).await.map_err(|error| error.to_string())?;
     let context = Context {
         case,
         recorder: recorder.clone(),

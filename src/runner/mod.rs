@@ -4,6 +4,7 @@
 //! `actor` one client, `fence` proves absences. Reports and exit codes are not made here.
 
 mod actor;
+mod clock;
 mod context;
 mod execute;
 mod fence;
@@ -26,6 +27,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+pub use clock::Clock;
 
 use crate::record::Event;
 use crate::scenario::{Case, EngineKind};
@@ -51,8 +54,8 @@ pub enum TargetChoice {
 pub struct RunOptions {
     /// What is tested.
     pub target: TargetChoice,
-    /// In-memory pipes under a paused clock (bundled only).
-    pub virtual_time: bool,
+    /// Real or virtual time.
+    pub clock: Clock,
     /// Plays every client without packet blocks through this implementation.
     pub engine: Option<EngineKind>,
     /// Cases at the same time.
@@ -78,7 +81,7 @@ impl Default for RunOptions {
     fn default() -> Self {
         Self {
             target: TargetChoice::Bundled,
-            virtual_time: false,
+            clock: Clock::Auto,
             engine: None,
             jobs: 1,
             seed: 0,

@@ -16,7 +16,7 @@ use super::execute::{Session, calibrate, case_id, panicked, run_case};
 use super::fence::Order;
 use super::recorder::Recorder;
 use super::target::Plan;
-use super::{EnvironmentError, RunOptions, TargetChoice, table};
+use super::{Clock, EnvironmentError, RunOptions, table};
 use crate::record::{Event, EventKind};
 use crate::scenario::{Body, Case};
 
@@ -27,7 +27,7 @@ pub fn run(
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> Result<bool, EnvironmentError> {
     let began = Instant::now();
-    let plan = Plan::new(&options.target, options.virtual_time)?;
+    let plan = Plan::new(&options.target)?;
     let count = cases.iter().map(|case| count(case, options)).sum();
     sink(Event {
         at: 0.0,
@@ -36,7 +36,7 @@ pub fn run(
             target: plan.name.clone(),
             seed: options.seed,
             cases: count,
-            virtual_time: options.virtual_time,
+            virtual_time: options.clock == Clock::Virtual,
         },
     });
     let order = measure(&plan, cases, sink)?;
@@ -131,10 +131,7 @@ fn work(
 
 /// The events of one case; `None` if it was interrupted.
 fn one(session: &Session<'_>, case: &Case, index: usize, offset: f64) -> Option<Vec<Event>> {
-    // TLS needs sockets, and sockets do not know a paused clock.
-    let tls = case.setup.broker.listeners.iter().any(|listener| listener.cert.is_some());
-    let paused = session.options.virtual_time && session.options.target == TargetChoice::Bundled && !tls;
-    let runtime = match runtime(paused) {
+    let runtime = match runtime(Clock::is_virtual(case, session.options)) {
         Ok(runtime) => runtime,
         Err(error) => {
             return Some(panicked(case, session.options, &format!("no runtime: {error}"), offset));

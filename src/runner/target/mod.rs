@@ -46,18 +46,16 @@ pub struct Plan {
 
 #[derive(Debug, Clone)]
 enum PlanKind {
-    Bundled { memory: bool },
+    Bundled,
     Process(process::Program),
     External(Arc<External>),
 }
 
 impl Plan {
     /// Finds the program, or reads the profile. Connects to nothing yet.
-    pub fn new(choice: &TargetChoice, virtual_time: bool) -> Result<Self, EnvironmentError> {
+    pub fn new(choice: &TargetChoice) -> Result<Self, EnvironmentError> {
         match choice {
-            TargetChoice::Bundled => {
-                Ok(Self { kind: PlanKind::Bundled { memory: virtual_time }, name: "bundled".into() })
-            }
+            TargetChoice::Bundled => Ok(Self { kind: PlanKind::Bundled, name: "bundled".into() }),
             TargetChoice::Process(path) => {
                 let program = process::Program::find(path)?;
                 let name = program.name.clone();
@@ -76,7 +74,7 @@ impl Plan {
         let all = Capability::ALL.into_iter().map(|(capability, _)| capability);
         match &self.kind {
             // WebSocket listeners are still to come.
-            PlanKind::Bundled { .. } => all.filter(|one| *one != Capability::Websocket).collect(),
+            PlanKind::Bundled => all.filter(|one| *one != Capability::Websocket).collect(),
             PlanKind::Process(_) => all.collect(),
             PlanKind::External(external) => external.capabilities.clone(),
         }
@@ -97,15 +95,16 @@ impl Plan {
 
     /// True where a broker's order of delivery is known and need not be measured.
     pub fn order_is_known(&self) -> bool {
-        matches!(self.kind, PlanKind::Bundled { .. })
+        matches!(self.kind, PlanKind::Bundled)
     }
 
-    /// Starts a broker for one case.
+    /// Starts a broker for one case; ours over memory pipes if `memory`.
     pub async fn start(
         &self,
         setup: &Arc<Setup>,
         dollar_roots: &[String],
         seed: u64,
+        memory: bool,
     ) -> Result<Target, TargetError> {
         let log = LogTail::default();
         if let PlanKind::External(external) = &self.kind {
@@ -114,10 +113,7 @@ impl Plan {
         let prepared =
             Prepared::new(setup, dollar_roots).map_err(|error| TargetError::new(error.to_string()))?;
         let running = match &self.kind {
-            PlanKind::Bundled { memory } => {
-                let tls = prepared.listeners.iter().any(|listener| listener.tls);
-                Running::Bundled(bundled::Bundled::new(*memory && !tls, seed))
-            }
+            PlanKind::Bundled => Running::Bundled(bundled::Bundled::new(memory, seed)),
             PlanKind::Process(program) => Running::Process(process::Process::new(program.clone())),
             PlanKind::External(_) => unreachable!("returned above"),
         };
