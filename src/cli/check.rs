@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-use anstream::stream::IsTerminal as _;
+use anstream::{AutoStream, ColorChoice};
 
 use super::load::{Inputs, Read};
 use super::{Exit, complain};
@@ -82,10 +82,9 @@ fn print_diagnostics(read: &Read) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn colours_on_stderr() -> bool {
-    let err = std::io::stderr();
-    let _ = err.is_terminal();
-    anstream::AutoStream::choice(&err) != anstream::ColorChoice::Never
+/// Whether findings are printed with colours.
+pub fn colours_on_stderr() -> bool {
+    AutoStream::choice(&std::io::stderr()) != ColorChoice::Never
 }
 
 /// `12 cases, at least 1.50 s`

@@ -136,6 +136,49 @@ mod tests {
     }
 
     #[test]
+    fn a_sheet_that_changed_is_left_alone() {
+        use crate::diagnostic::Source;
+        use crate::record::{CaseId, CaseInfo, Event, EventKind, Outcome, Verdict};
+        use crate::scenario::{LoadOptions, ScenarioFiles, load};
+
+        struct NoFiles;
+        impl ScenarioFiles for NoFiles {
+            fn read(&self, _: &Path) -> std::io::Result<String> {
+                Err(std::io::ErrorKind::NotFound.into())
+            }
+        }
+
+        const SHEET: &str = "lab: 1\nscenarios:\n- id: acl\n  name: n\n  broker: {users: {bob: {}}}\n  \
+            acl_table: |\n    | Topic | User | Publish | Expectation | PASSED |\n    \
+            |---|---|---|---|---|\n    | a | bob | X | PASS |  |\n";
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("lab.yaml");
+        let name = path.display().to_string();
+        let loaded = load(&Source::new(name.clone(), SHEET), &NoFiles, &LoadOptions::default());
+        assert_eq!(loaded.cases.len(), 1, "{:?}", loaded.diagnostics);
+        let mut marks = Marks::default();
+        let id = CaseId { file: name, scenario: "acl".into(), variant: String::new(), row: Some(1) };
+        let case = CaseInfo { id, title: String::new(), spec: Vec::new(), points: None, place: None };
+        let outcome = Outcome {
+            case,
+            verdict: Verdict::Passed,
+            seconds: 0.0,
+            why: None,
+            mechanism: None,
+            notes: Vec::new(),
+        };
+        marks.event(&Event { at: 0.0, kind: EventKind::CaseFinished { outcome } });
+
+        fs::write(&path, SHEET).expect("writes");
+        fill(&loaded.cases, &marks).expect("it is as it was read");
+        let filled = fs::read_to_string(&path).expect("reads");
+        assert_eq!(filled, SHEET.replace("PASS |  |", "PASS | y |"));
+        let error = fill(&loaded.cases, &marks).expect_err("it is not as it was read any more");
+        assert!(error.to_string().contains("changed while the run went on"), "{error}");
+        assert_eq!(fs::read_to_string(&path).expect("reads"), filled);
+    }
+
+    #[test]
     fn writing_is_atomic_and_keeps_permissions() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");

@@ -17,7 +17,7 @@ const DEFAULT_FOLDER: &str = "scenarios/labs";
 /// The arguments of every command that reads scenarios.
 #[derive(Debug, Args)]
 pub struct Inputs {
-    /// Scenario files (.yaml), lab sheets (.md, .csv), or folders of them [default: scenarios/labs]
+    /// Scenario files (.yaml), folders of them, or lab sheets (.md, .csv) [default: scenarios/labs]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
 
@@ -87,7 +87,7 @@ impl Inputs {
         for path in paths {
             match scenario_files(&path) {
                 Ok(found) if found.is_empty() => {
-                    read.refuse(&path, "this folder holds no scenario (.yaml) and no lab sheet (.md, .csv)");
+                    read.refuse(&path, "this folder holds no scenario (.yaml); a lab sheet is named itself");
                 }
                 Ok(found) => found.iter().for_each(|file| read.add(file, &options)),
                 Err(error) => read.refuse(&path, &error.to_string()),
@@ -148,7 +148,10 @@ impl Read {
 
     fn refuse(&mut self, path: &Path, why: &str) {
         let name = shown(path);
-        let finding = Diagnostic::file_error("L000", format!("cannot read {name}: {why}"));
+        let mut finding = Diagnostic::file_error("L000", format!("cannot read {name}: {why}"));
+        if path == Path::new(DEFAULT_FOLDER) {
+            finding = finding.with_help("name the files to read; this folder is read when none is named");
+        }
         self.files
             .push(ReadFile { name, loaded: Loaded { diagnostics: vec![finding], ..Loaded::default() } });
     }

@@ -23,7 +23,7 @@ impl fmt::Display for CaseId {
     /// `lab3 · acl · row 2 · v5`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stem = self.file.rsplit('/').next().unwrap_or(&self.file);
-        let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+        let stem = stem.rsplit_once('.').map_or(stem, |(name, _)| if name.is_empty() { stem } else { name });
         write!(f, "{stem} · {}", self.scenario)?;
         if let Some(row) = self.row {
             write!(f, " · row {row}")?;
@@ -151,4 +151,31 @@ pub struct Outcome {
     /// Things worth saying though the case passed (a `should` that is not met, a `known` that passed).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_is_named_by_file_scenario_row_and_variant() {
+        let mut id = CaseId {
+            file: "labs/lab3.yaml".into(),
+            scenario: "acl".into(),
+            variant: "v5".into(),
+            row: Some(2),
+        };
+        assert_eq!(id.to_string(), "lab3 · acl · row 2 · v5");
+        id.variant.clear();
+        id.row = None;
+        id.file = ".hidden".into();
+        assert_eq!(id.to_string(), ".hidden · acl");
+    }
+
+    #[test]
+    fn only_failed_and_errored_are_bad() {
+        let bad = [Verdict::Passed, Verdict::Failed, Verdict::Errored, Verdict::Skipped, Verdict::Known]
+            .map(Verdict::is_bad);
+        assert_eq!(bad, [false, true, true, false, false]);
+    }
 }
