@@ -112,8 +112,8 @@ impl Process {
         if let Some(stdout) = child.stdout.take() {
             readers.spawn(follow(stdout, log.clone()));
         }
-        let port = prepared.listeners[prepared.control_listener()].port;
-        let outcome = timeout(START, ready(&mut child, port)).await;
+        let ports: Vec<u16> = prepared.listeners.iter().map(|listener| listener.port).collect();
+        let outcome = timeout(START, ready(&mut child, &ports)).await;
         if let Ok(Ok(None)) = outcome {
             readers.detach_all();
             self.child = Some(child);
@@ -178,18 +178,19 @@ impl Process {
     }
 }
 
-/// Waits until the port answers (`None`) or the child has ended.
-async fn ready(child: &mut Child, port: u16) -> std::io::Result<Option<ExitStatus>> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
+/// Waits until every port answers (`None`) or the child has ended. A broker opens its listeners one
+/// after the other, and a certificate takes its time.
+async fn ready(child: &mut Child, ports: &[u16]) -> std::io::Result<Option<ExitStatus>> {
+    for &port in ports {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
+            }
+            sleep(LOOK).await;
         }
-        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            // Somebody else's port would answer too: then the child is ending.
-            return child.try_wait();
-        }
-        sleep(LOOK).await;
     }
+    // Somebody else's port would answer too: then the child is ending.
+    child.try_wait()
 }
 
 /// Copies a stream of the child into the log, line by line.
