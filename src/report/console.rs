@@ -295,5 +295,6 @@ fn counts_of(count: impl Fn(Verdict) -> usize) -> String {
 
 /// Points to two places: shares of rows add up to what was shared.
 fn points(points: f64) -> f64 {
-    (points * 100.0).round() / 100.0
+    // The sum of nothing is -0.0.
+    (points * 100.0).round() / 100.0 + 0.0
 }
