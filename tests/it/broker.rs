@@ -1,7 +1,7 @@
 //! The broker end to end: real sockets (and, where time matters, pipes under a paused clock), our
 //! wire client or bare bytes at the other end.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use mqttlab::broker::auth::{Hashing, hash_password};
@@ -10,11 +10,9 @@ use mqttlab::client::{Client, ConnectFailure, Event, Session};
 use mqttlab::mqtt::codec::encode;
 use mqttlab::mqtt::packet::Disconnect;
 use mqttlab::mqtt::{Packet, ProtocolVersion, QoS, ReasonCode};
+use mqttlab::net::ConnectError;
 use mqttlab::net::framed::Closed;
-use mqttlab::net::{ConnectError, Endpoint};
 use mqttlab::tls::TlsFailure;
-use mqttlab::tls::authority::{Authority, DAY, Issued, KeyAlgorithm, ServerRequest, Validity};
-use mqttlab::tls::client::{Trust, config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -24,6 +22,7 @@ use crate::support::broker::{
     OPEN, PATIENCE, Process, connect, connect_with, folder, next_message, options, publish, start, start_in,
     subscribe,
 };
+use crate::support::tls::{authority, issue, tls_endpoint, tls_folder, write_certificate};
 
 use ProtocolVersion::{V5, V311};
 use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
@@ -344,48 +343,6 @@ async fn keep_alive_and_will_work_in_virtual_time() {
     let (will, closed) = tokio::join!(receiving, quiet.next());
     assert_eq!((&will.payload[..], closed), (&b"lost"[..], Event::Closed(Closed::Eof)));
     assert_eq!(begin.elapsed().as_secs(), 180);
-}
-
-/// A folder with certificates of a fresh authority, and a TLS listener beside a plain one.
-fn tls_folder(authority: &Authority, names: &[&str]) -> tempfile::TempDir {
-    let folder = folder("");
-    let path = |name: &str| folder.path().join(name);
-    write_certificate(folder.path(), &issue(authority, names));
-    std::fs::write(path("ca.crt"), authority.certificate_pem()).expect("written");
-    let conf = format!(
-        "{OPEN}listener 0 127.0.0.1\ncertfile {}\nkeyfile {}\n",
-        path("server.crt").display(),
-        path("server.key").display()
-    );
-    std::fs::write(path("mosquitto.conf"), conf).expect("written");
-    folder
-}
-
-fn issue(authority: &Authority, names: &[&str]) -> Issued {
-    let names = names.iter().map(|&name| name.to_owned()).collect();
-    let validity = Validity::starting(SystemTime::now(), DAY);
-    let request =
-        ServerRequest { common_name: "broker".into(), names, validity, key: KeyAlgorithm::EcdsaP256 };
-    authority.issue_server(&request).expect("signed")
-}
-
-fn write_certificate(folder: &std::path::Path, issued: &Issued) {
-    std::fs::write(folder.join("server.crt"), &issued.certificate_pem).expect("written");
-    std::fs::write(folder.join("server.key"), &issued.key_pem).expect("written");
-}
-
-fn authority() -> Authority {
-    let validity = Validity::starting(SystemTime::now(), DAY);
-    Authority::new("lab", KeyAlgorithm::EcdsaP256, validity).expect("made")
-}
-
-fn tls_endpoint(port: u16, authority: &Authority) -> Endpoint {
-    Endpoint::Tls {
-        host: "127.0.0.1".to_owned(),
-        port,
-        server_name: "localhost".to_owned(),
-        config: config(Trust::Authorities(&[authority.certificate_pem()])).expect("a certificate"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,8 @@ mod codec;
 mod config;
 mod broker;
 mod broker_program;
+mod interop;
+mod interop_rumqttc;
 mod properties;
 mod engine;
 mod readme;

@@ -5,3 +5,4 @@ pub mod mosquitto;
 pub mod packets;
 pub mod wire;
 pub mod broker;
+pub mod tls;
