@@ -306,6 +306,10 @@ fn cited_statements_exist() {
     let mut problems = Vec::new();
     let sources = [rust_files(), files("scenarios", &["yaml"]), files("fixtures/packets", &["txt"])].concat();
     for path in sources {
+        // The catalogue itself names the standards' misprints.
+        if path.ends_with("check/statements.rs") {
+            continue;
+        }
         let text = read(&path);
         for (number, line) in text.lines().enumerate() {
             for (at, _) in line.match_indices("MQTT-") {
