@@ -268,13 +268,10 @@ pub fn load(
     let inputs = Inputs { files, options, problems: &problems };
     let mut cases = match Format::of(&source.name) {
         Format::Markdown | Format::Csv => table::sheet::load(&inputs, source),
-        Format::Yaml => match node::parse(source, 0..source.text.len()) {
-            Ok(root) => decode::file::file(&inputs, &root),
-            Err(finding) => {
-                problems.push(*finding);
-                Vec::new()
-            }
-        },
+        Format::Yaml => {
+            let root = inputs.parse(source, 0..source.text.len());
+            root.map(|root| decode::file::file(&inputs, &root)).unwrap_or_default()
+        }
     };
     if problems.any_error() {
         cases.clear();

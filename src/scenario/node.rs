@@ -160,6 +160,28 @@ fn literal_lines<'a>(source: &str, body: usize, decoded: impl Iterator<Item = &'
         .collect()
 }
 
+/// Values that lost their end because YAML took a lone `#` for a comment: `topic: home/ #`.
+pub(super) fn lost_ends(node: &Node, found: &mut Vec<Diagnostic>) {
+    match &node.kind {
+        Kind::Seq(items) => items.iter().for_each(|item| lost_ends(item, found)),
+        Kind::Map(entries) => entries.iter().for_each(|(_, value)| lost_ends(value, found)),
+        Kind::String(_) | Kind::Number(_) | Kind::Bool(_) if !node.is_block() => {
+            let rest = &node.span.source.text[node.span.range.end..];
+            let rest = rest.lines().next().unwrap_or_default();
+            let blanks = rest.len() - rest.trim_start().len();
+            if blanks > 0 && rest.trim() == "#" {
+                let at = node.span.range.end + blanks;
+                let span = Span::new(&node.span.source, at..at + 1);
+                let message =
+                    format!("this `#` starts a comment, so the value is only `{}`", node.span.text());
+                let help = "put the value in quotes, or leave out the `#`";
+                found.push(Diagnostic::error("L020", span, message).with_help(help));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Parses one document.
 pub(super) fn parse(source: &Arc<Source>, range: Range<usize>) -> Result<Node, Box<Diagnostic>> {
     let base = range.start;
@@ -264,7 +286,7 @@ fn syntax(span: Span, message: &str) -> Diagnostic {
     let line = span.line();
     let near = line.saturating_sub(1).max(1)..=line;
     let hash = near.clone().any(|line| text[span.source.line_span(line)].contains(" #"));
-    let tab = near.clone().any(|line| text[span.source.line_span(line)].starts_with('\t'));
+    let tab = message.contains("tab");
     let brace = near.into_iter().any(|line| text[span.source.line_span(line)].contains("${"));
     let found = Diagnostic::error("L001", span, format!("this is not YAML: {message}"));
     if tab {
@@ -280,6 +302,16 @@ fn syntax(span: Span, message: &str) -> Diagnostic {
     }
 }
 
+/// The byte at this line and column (in characters), both from 1; the end if there is none.
+fn offset_of(text: &str, line: u64, column: u64) -> usize {
+    let mut lines = text.split_inclusive('\n');
+    let before: usize =
+        lines.by_ref().take(usize::try_from(line).unwrap_or(1).saturating_sub(1)).map(str::len).sum();
+    let column = usize::try_from(column).unwrap_or(1).saturating_sub(1);
+    let line = lines.next().unwrap_or_default().trim_end_matches(['\n', '\r']);
+    before + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)
+}
+
 fn byte_range(at: &serde_yaml::Location, source: &Source, base: usize) -> Range<usize> {
     let span = at.span();
     let known = span.byte_offset().zip(span.byte_len());
@@ -287,7 +319,10 @@ fn byte_range(at: &serde_yaml::Location, source: &Source, base: usize) -> Range<
         let start = base + usize::try_from(offset).ok()?;
         Some(start..start + usize::try_from(len).ok()?)
     });
-    let range = range.unwrap_or(base..base);
+    let range = range.unwrap_or_else(|| {
+        let start = base + offset_of(&source.text[base..], at.line(), at.column());
+        start..start + source.text[start..].chars().next().map_or(0, char::len_utf8)
+    });
     let end = range.end.min(source.text.len());
     range.start.min(end)..end
 }

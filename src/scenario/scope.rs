@@ -5,9 +5,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::node::Node;
+use super::node::{self, Node};
 use super::value::Template;
 use super::{LoadOptions, ScenarioFiles};
 use crate::diagnostic::{Diagnostic, Source, Span};
@@ -48,6 +49,26 @@ pub(super) struct Inputs<'a> {
     pub options: &'a LoadOptions,
     /// Where findings go.
     pub problems: &'a Problems,
+}
+
+impl Inputs<'_> {
+    /// Parses YAML; what is wrong with it is reported.
+    pub fn parse(&self, source: &Arc<Source>, range: Range<usize>) -> Option<Node> {
+        match node::parse(source, range) {
+            Ok(root) => {
+                let mut lost = Vec::new();
+                node::lost_ends(&root, &mut lost);
+                for finding in lost {
+                    self.problems.push(finding);
+                }
+                Some(root)
+            }
+            Err(finding) => {
+                self.problems.push(*finding);
+                None
+            }
+        }
+    }
 }
 
 /// One combination of a matrix.
@@ -108,6 +129,11 @@ impl<'a> Scope<'a> {
     pub fn report(&self, mut finding: Diagnostic) {
         if finding.place.is_none() {
             finding.place.clone_from(&self.place.borrow());
+        }
+        // One line is enough for a caret.
+        if let Some(span) = &mut finding.span {
+            let first = span.text().lines().next().map_or(0, str::len);
+            span.range.end = span.range.end.min(span.range.start + first);
         }
         self.inputs.problems.push(finding);
     }

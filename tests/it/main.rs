@@ -11,6 +11,8 @@ mod properties;
 mod engine;
 mod readme;
 mod report;
+mod scenario;
+mod scenario_hostile;
 mod simulation;
 mod support;
 mod runner;

@@ -93,12 +93,14 @@ pub(in crate::scenario) fn file(inputs: &Inputs, root: &Node) -> Vec<Case> {
         Some(node) => {
             values::integer(&scope, node, "lab", FORMAT, FORMAT);
         }
-        None => scope.error_help(
-            "L006",
-            &start_of(root),
-            "a scenario file needs the key `lab`",
-            "begin with `lab: 1`",
-        ),
+        None => {
+            scope.error_help(
+                "L006",
+                &root.span,
+                "a scenario file needs the key `lab`",
+                "begin with `lab: 1`",
+            );
+        }
     }
     if let Some(node) = fields.get("name") {
         scope.text(node, "name");
@@ -112,11 +114,4 @@ pub(in crate::scenario) fn file(inputs: &Inputs, root: &Node) -> Vec<Case> {
     }
     lint::unused_in_file(&level, &cases);
     cases
-}
-
-/// The first line of a map: enough for a caret.
-fn start_of(node: &Node) -> Span {
-    let start = node.span.range.start;
-    let length = node.span.text().lines().next().map_or(0, str::len);
-    Span::new(&node.span.source, start..start + length)
 }

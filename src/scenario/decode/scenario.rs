@@ -76,7 +76,7 @@ pub(in crate::scenario) fn scenario(file: &FileLevel, node: &Node) -> Vec<Case> 
     let mut cases = Vec::new();
     for combination in combinations(base, matrix) {
         let scope = Scope::new(base.inputs, combination);
-        cases.extend(body.and_then(|body| case(file, scope, &fields, &header, body)));
+        cases.extend(case(file, scope, &fields, &header, body));
     }
     cases
 }
@@ -108,14 +108,14 @@ fn case(
     mut scope: Scope,
     fields: &Fields,
     header: &Header,
-    body: BodyNode,
+    body: Option<BodyNode>,
 ) -> Option<Case> {
     let setup = setup_for(file, &mut scope, fields);
     let client_nodes = merge(file.clients.as_ref(), fields.get("clients"), 1);
     let clients = client_nodes.as_ref().map(|node| clients(&scope, node, &setup.broker)).unwrap_or_default();
     let spec = fields.get("spec").map(|node| spec(&scope, node)).unwrap_or_default();
     let reader = StepReader::new(&scope, &clients, &setup.broker);
-    let body = match body {
+    let body = match body? {
         BodyNode::Steps(node) => Body::Steps(reader.steps(node)),
         BodyNode::Table(node) => Body::Table(Arc::new(table_of(&scope, node, header)?)),
     };

@@ -150,7 +150,8 @@ fn failure(reader: &StepReader, what: &str, node: &Node) -> Option<ConnectOutcom
         _ => {
             let failure = TlsFailure::ALL.into_iter().find(|failure| failure.name() == text);
             if failure.is_none() {
-                let help = suggest(&text, OUTCOMES.iter().copied(), "") + "; or a code: {connack: 0x87}";
+                let help = suggest(&text, OUTCOMES.iter().copied(), "").replace('?', "")
+                    + ", or a code: {connack: 0x87}";
                 scope.error_help("L005", &node.span, format!("`{what}` cannot be {}", node.describe()), help);
             }
             failure.map(ConnectOutcome::TlsFails)

@@ -67,9 +67,9 @@ pub(super) fn reply(scope: &Scope, fields: &Fields, codes: &[KeySpec]) -> Option
 }
 
 fn unknown(scope: &Scope, node: &Node, text: &str, codes: &[KeySpec]) {
-    let words = suggest(text, WORDS.iter().copied(), "");
+    let words = suggest(text, WORDS.iter().copied(), "").replace('?', "");
     let help = match codes.first() {
-        Some(code) => format!("{words}; or exactly: {{{}: 0x87}}", code.name),
+        Some(code) => format!("{words}, or exactly: {{{}: 0x87}}", code.name),
         None => words,
     };
     scope.error_help("L005", &node.span, format!("`expect` cannot be {}", node.describe()), help);

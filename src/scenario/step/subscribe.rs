@@ -72,10 +72,9 @@ fn subscribe(reader: &StepReader, args: &Args) -> Option<Op> {
     let version = reader.version(args.client());
     let common = options(scope, fields, SubscriptionOptions::default(), version)?;
     let node = fields.need(scope, "filter", "`subscribe`")?;
-    let mut filters = Vec::new();
-    for item in filter_list(scope, node)? {
-        filters.push(one_filter(scope, item, common, version)?);
-    }
+    let filters = filter_list(scope, node)?.into_iter().map(|item| one_filter(scope, item, common, version));
+    let filters: Vec<_> = filters.collect();
+    let filters = filters.into_iter().collect::<Option<Vec<_>>>()?;
     let mut properties = match fields.get("properties") {
         Some(node) => to_send(scope, node, Carrier::Packet(PacketType::Subscribe), version),
         None => Properties::new(),
@@ -151,10 +150,10 @@ fn options(
 fn unsubscribe(reader: &StepReader, args: &Args) -> Option<Op> {
     let (scope, fields) = (reader.scope, &args.fields);
     let node = fields.need(scope, "filter", "`unsubscribe`")?;
-    let mut filters = Vec::new();
-    for item in filter_list(scope, node)? {
-        filters.push(values::topic_filter(scope, item, "unsubscribe")?);
-    }
+    let filters =
+        filter_list(scope, node)?.into_iter().map(|i| values::topic_filter(scope, i, "unsubscribe"));
+    let filters: Vec<_> = filters.collect();
+    let filters = filters.into_iter().collect::<Option<Vec<_>>>()?;
     let version = reader.version(args.client());
     let properties = match fields.get("properties") {
         Some(node) => to_send(scope, node, Carrier::Packet(PacketType::Unsubscribe), version),

@@ -14,7 +14,7 @@ pub(super) use read::share_points;
 
 use grid::Grid;
 
-use super::node::{self, Kind, Node};
+use super::node::{Kind, Node};
 use super::scope::Scope;
 use crate::diagnostic::Span;
 use crate::mqtt::{QoS, ReasonCode};
@@ -123,17 +123,13 @@ pub(super) fn from_node(scope: &Scope, node: &Node) -> Option<Table> {
 fn from_file(scope: &Scope, node: &Node) -> Option<Grid> {
     let source = scope.file(node, "acl_table")?;
     match sheet::Format::of(&source.name) {
-        sheet::Format::Yaml => match node::parse(&source, 0..source.text.len()) {
-            Ok(list) if matches!(list.kind, Kind::Seq(_)) => Grid::of_list(scope, &list),
-            Ok(other) => {
-                scope.wrong(&other, "acl_table", "a list of rows, each a map from columns to cells");
-                None
+        sheet::Format::Yaml => {
+            let list = scope.inputs.parse(&source, 0..source.text.len())?;
+            if !matches!(list.kind, Kind::Seq(_)) {
+                scope.wrong(&list, "acl_table", "a list of rows, each a map from columns to cells");
             }
-            Err(finding) => {
-                scope.report(*finding);
-                None
-            }
-        },
+            Grid::of_list(scope, &list)
+        }
         sheet::Format::Csv => Grid::of_lines(scope, &source, &sheet::lines(&source)),
         sheet::Format::Markdown => {
             let mut tables = sheet::Sheet::of(&source).tables;

@@ -90,12 +90,14 @@ pub(in crate::scenario) fn table(scope: &Scope, grid: &Grid) -> Option<Table> {
         scope.error("T001", &grid.header.span, "this table has no rows");
         return None;
     }
-    let rows: Vec<Cells> =
+    let rows: Vec<Option<Cells>> =
         grid.rows.iter().enumerate().map(|(at, row)| cells(scope, &columns, at, row)).collect();
+    let complete = rows.iter().all(Option::is_some);
+    let rows: Vec<Cells> = rows.into_iter().flatten().collect();
     let reading = reading(scope, &rows)?;
-    let found: Vec<Option<Row>> =
-        rows.iter().map(|cells| at_row(scope, cells.number, || row(scope, cells, reading))).collect();
-    let rows = found.into_iter().collect::<Option<Vec<Row>>>()?;
+    let read = |cells: &Cells| at_row(scope, cells.number, || row(scope, cells, reading));
+    let found: Vec<Option<Row>> = rows.iter().map(read).collect();
+    let rows = found.into_iter().collect::<Option<Vec<Row>>>().filter(|_| complete)?;
     compare(scope, &rows);
     Some(Table { rows, reading })
 }
@@ -137,21 +139,20 @@ fn header(scope: &Scope, grid: &Grid) -> Option<Vec<Option<Column>>> {
     None
 }
 
-fn cells<'g>(scope: &Scope, columns: &[Option<Column>], at: usize, row: &'g GridRow) -> Cells<'g> {
+/// The cells by column, unless there are more than columns.
+fn cells<'g>(scope: &Scope, columns: &[Option<Column>], at: usize, row: &'g GridRow) -> Option<Cells<'g>> {
     let number = at + 1;
     if let Some(extra) = row.cells.get(columns.len()) {
         at_row(scope, number, || {
-            let message = format!(
-                "this row has {}, the table {}",
-                plural(row.cells.len(), "cell"),
-                plural(columns.len(), "column")
-            );
+            let (cells, columns) = (plural(row.cells.len(), "cell"), plural(columns.len(), "column"));
+            let message = format!("this row has {cells}, the table {columns}");
             scope.error_help("T014", &extra.span, message, "a bar within a cell is written `\\|`");
         });
+        return None;
     }
-    let by_column =
-        columns.iter().zip(&row.cells).filter_map(|(column, cell)| Some(((*column)?, cell))).collect();
-    Cells { by_column, row, number }
+    let by_column = columns.iter().zip(&row.cells);
+    let by_column = by_column.filter_map(|(column, cell)| Some(((*column)?, cell))).collect();
+    Some(Cells { by_column, row, number })
 }
 
 /// What a cell says, in whichever column.
@@ -205,7 +206,7 @@ fn reading(scope: &Scope, rows: &[Cells]) -> Option<Reading> {
                 scope.error_help("T005", span, message, "write PASS or FAIL (or allow, deny, yes, no)");
             });
         }
-        return None;
+        return Some(Reading::Marks);
     }
     let column =
         [Column::Publish, Column::Subscribe].into_iter().find(|c| word(crossed.text(*c)) == Word::Cross)?;
@@ -252,7 +253,9 @@ const ACTIONS: [(Column, Action); 2] =
 fn marked(scope: &Scope, cells: &Cells) -> Option<Vec<RowCheck>> {
     let expected = match word(cells.text(Column::Expectation)) {
         Word::Deny(how) => how,
-        _ => Expected::Allow,
+        Word::Allow => Expected::Allow,
+        // Reported when the reading was chosen.
+        _ => return None,
     };
     let mut checks = Vec::new();
     for (column, action) in ACTIONS {

@@ -16,7 +16,7 @@ use crate::scenario::decode::scenario::{Header, SCENARIO_KEYS, assemble, header,
 use crate::scenario::decode::values;
 use crate::scenario::keys::Fields;
 use crate::scenario::lint;
-use crate::scenario::node::{self, Node};
+use crate::scenario::node::Node;
 use crate::scenario::scope::{Combination, Inputs, Scope};
 use crate::scenario::{Body, Case};
 
@@ -158,13 +158,7 @@ pub(in crate::scenario) fn load(inputs: &Inputs, source: &Arc<Source>) -> Vec<Ca
 #[expect(clippy::option_option, reason = "absent and broken are different things")]
 fn parsed(scope: &Scope, text: Option<(&Arc<Source>, Range<usize>)>) -> Option<Option<Node>> {
     let Some((source, range)) = text else { return Some(None) };
-    match node::parse(source, range) {
-        Ok(node) => Some(Some(node)),
-        Err(finding) => {
-            scope.report(*finding);
-            None
-        }
-    }
+    scope.inputs.parse(source, range).map(Some)
 }
 
 fn read(
