@@ -2,14 +2,25 @@
 //!
 //! The truth of a row is delivery, not the acknowledgement; attribution is by payload.
 
+mod drive;
+mod judge;
+mod plan;
+
 use std::collections::BTreeSet;
+
+use tokio::time::Instant;
 
 use super::RunOptions;
 use super::context::Context;
 use super::execute::case_id;
 use super::outcome::{Trouble, place};
+use super::target::Target;
 use super::verdict::Found;
-use crate::record::{CaseId, CaseInfo};
+use crate::mqtt::TopicName;
+use crate::record::{CaseId, CaseInfo, WireSide};
+use drive::Driver;
+use judge::Court;
+use plan::{Plan, Probe};
 use crate::scenario::table::{Action, Expected, Row, Table};
 use crate::scenario::{Body, Case};
 
@@ -65,8 +76,125 @@ pub fn row_info(case: &Case, table: &Table, row: &Row) -> CaseInfo {
     }
 }
 
+/// Tables up to this size have all their packets in the event log, larger ones those of the rows
+/// that did not pass.
+const LOGGED_ROWS: usize = 200;
+
 /// Runs the rows.
 pub async fn run(context: &Context<'_>, table: &Table, rows: &BTreeSet<usize>) -> Vec<Found> {
-    let _ = table;
-    Found::all(context.case, rows, &Trouble::Skipped("tables cannot be run yet".into()))
+    let wanted: Vec<&Row> = selected_rows(table, rows).collect();
+    let plan = match Plan::new(wanted.iter().copied()) {
+        Ok(plan) => plan,
+        Err((row, why)) => {
+            let trouble = Trouble::errored(&row.topic_span, "a topic that can be used", why);
+            return Found::all(context.case, rows, &trouble);
+        }
+    };
+    let sys = wanted.iter().any(|row| row.topic.starts_with("$SYS"));
+    let mut found = Vec::with_capacity(wanted.len());
+    let driver = Driver::connect(context, &plan.parties, &dollar_roots(context.case), sys).await;
+    let mut driver = match driver {
+        Ok(driver) => driver,
+        Err(why) => {
+            return Found::all(context.case, rows, &Trouble::errored(&context.case.span, WORKING, why));
+        }
+    };
+    let mut left: Option<String> = None;
+    for mut probes in plan.batches {
+        let began = context.recorder.elapsed();
+        if left.is_none() {
+            left = driver.batch(&mut probes).await.err();
+        }
+        if let (Some(why), Some(died)) = (&left, context.target.lock().await.died()) {
+            left = Some(format!("{why}; {died}"));
+        }
+        let seconds = context.recorder.elapsed().saturating_sub(began).as_secs_f64();
+        let share = seconds / crate::text::count_as_f64(probes.len().max(1));
+        for probes in probes.chunk_by(|a, b| a.row.number == b.row.number) {
+            let mut row = rule(context, table, probes, &driver, left.as_deref()).await;
+            row.seconds = share;
+            log(context, &row, probes, &driver, wanted.len() <= LOGGED_ROWS).await;
+            found.push(row);
+        }
+    }
+    clean(context, &wanted, &mut driver).await;
+    found
+}
+
+const WORKING: &str = "a control client and a witness that work";
+
+/// What is found about one row: passed if all its checks are.
+async fn rule(
+    context: &Context<'_>,
+    table: &Table,
+    probes: &[Probe<'_>],
+    driver: &Driver,
+    left: Option<&str>,
+) -> Found {
+    let row = probes[0].row;
+    let mut found = Found {
+        info: row_info(context.case, table, row),
+        trouble: left.map(|why| Trouble::errored(&row.topic_span, WORKING, why)),
+        seconds: 0.0,
+        mechanism: None,
+        notes: Vec::new(),
+    };
+    if found.trouble.is_some() {
+        return found;
+    }
+    let target = context.target.lock().await;
+    let court = court(context, &target, row, driver, probes[0].party);
+    let mut mechanisms = Vec::new();
+    for probe in probes {
+        let ruling = judge::judge(probe, &court);
+        mechanisms.extend(ruling.mechanism);
+        found.trouble = found.trouble.take().or(ruling.trouble);
+    }
+    mechanisms.dedup();
+    found.mechanism = (!mechanisms.is_empty()).then(|| mechanisms.join("; "));
+    found
+}
+
+fn court<'a>(
+    context: &Context<'_>,
+    target: &'a Target,
+    row: &Row,
+    driver: &'a Driver,
+    party: usize,
+) -> Court<'a> {
+    Court {
+        version: context.case.protocol,
+        acl: target.prepared.as_ref().and_then(|prepared| prepared.acl.as_ref()),
+        client_id: driver.client_id(party),
+        known_user: row.user.as_deref().is_some_and(|user| target.password(user).is_some()),
+    }
+}
+
+/// Writes the packets of a row into the event log.
+async fn log(context: &Context<'_>, found: &Found, probes: &[Probe<'_>], driver: &Driver, all: bool) {
+    if !all && found.trouble.is_none() {
+        return;
+    }
+    let target = context.target.lock().await;
+    let court = court(context, &target, probes[0].row, driver, probes[0].party);
+    for probe in probes {
+        for (who, arrow, line) in judge::judge(probe, &court).packets {
+            let side = match arrow {
+                '>' => WireSide::Sent,
+                '<' => WireSide::Received,
+                _ => WireSide::Link,
+            };
+            context.recorder.wire(&who, side, line, Instant::now());
+        }
+    }
+}
+
+/// A broker that goes on living gets its retained messages taken away again.
+async fn clean(context: &Context<'_>, rows: &[&Row], driver: &mut Driver) {
+    if context.target.lock().await.prepared.is_some() {
+        return;
+    }
+    let retained = rows.iter().filter(|row| row.retain).filter_map(|row| TopicName::new(row.topic.as_str()).ok());
+    let topics: BTreeSet<TopicName> = retained.collect();
+    driver.clean(&topics.into_iter().collect::<Vec<_>>()).await;
 }

@@ -1,0 +1,204 @@
+//! From what a probe met to what is said about its row. Delivery is the truth; the mechanism of a
+//! denial is told beside it.
+
+use super::plan::{Answer, Probe};
+use crate::broker::auth::{Access, Acl, Subject};
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicName, notation};
+use crate::record::Explanation;
+use crate::runner::outcome::{Trouble, place};
+use crate::scenario::table::Expected;
+
+/// What a judge must know beside the probe.
+#[derive(Debug)]
+pub struct Court<'a> {
+    /// What the users speak.
+    pub version: ProtocolVersion,
+    /// The ACL of this broker, where we know it.
+    pub acl: Option<&'a Acl>,
+    /// The client identifier that the user had.
+    pub client_id: &'a str,
+    /// False for a user without an account.
+    pub known_user: bool,
+}
+
+/// What became of one check.
+#[derive(Debug)]
+pub struct Ruling {
+    /// Why it is not passed.
+    pub trouble: Option<Trouble>,
+    /// How it was denied.
+    pub mechanism: Option<String>,
+    /// The packets that matter, each with its client.
+    pub packets: Vec<(String, char, String)>,
+}
+
+/// What happened, as far as it can be told.
+enum Fact<'p> {
+    Arrived,
+    /// On some of the probe's topics only: received, missed.
+    Partly(&'p TopicName, &'p TopicName),
+    Absent,
+    Unknown(String),
+}
+
+/// Judges one check of a row.
+pub fn judge(probe: &Probe<'_>, court: &Court<'_>) -> Ruling {
+    let fact = fact(probe);
+    let mechanism = matches!(fact, Fact::Absent).then(|| mechanism(probe, court.version));
+    let trouble = trouble(probe, court, &fact, mechanism.as_deref());
+    Ruling { trouble, mechanism, packets: packets(probe, court.version) }
+}
+
+fn fact<'p>(probe: &'p Probe<'_>) -> Fact<'p> {
+    if probe.row.topic.starts_with("$SYS") && !probe.received.is_empty() {
+        return Fact::Arrived;
+    }
+    let arrived = |topic: &TopicName| probe.received.iter().any(|publish| publish.topic == *topic);
+    let (there, absent): (Vec<_>, Vec<_>) =
+        probe.topics.iter().enumerate().partition(|(_, topic)| arrived(topic));
+    if absent.is_empty() {
+        return Fact::Arrived;
+    }
+    // Without the positive control an absence proves nothing.
+    if absent.iter().any(|(index, _)| !probe.controls[*index]) {
+        return Fact::Unknown("the control message on this topic did not arrive at the witness".into());
+    }
+    match &probe.answer {
+        Answer::Unknown(why) => return Fact::Unknown(why.clone()),
+        Answer::Open | Answer::Interrupted => return Fact::Unknown("the connection ended first".into()),
+        Answer::Done | Answer::Acknowledged(_) | Answer::Refused(_) | Answer::Closed => {}
+    }
+    match (there.first(), absent.first()) {
+        (Some((_, there)), Some((_, absent))) => Fact::Partly(there, absent),
+        _ => Fact::Absent,
+    }
+}
+
+/// How a denial was made.
+fn mechanism(probe: &Probe<'_>, version: ProtocolVersion) -> String {
+    match &probe.answer {
+        Answer::Acknowledged(packet) => match codes(packet).into_iter().find(|code| code.0 >= 0x80) {
+            Some(code) => format!("{} 0x{:02x}", packet.packet_type().name(), code.0),
+            None => "silent".into(),
+        },
+        Answer::Refused(Some(code)) if version.is_v5() => format!("refused CONNECT (0x{:02x})", code.0),
+        Answer::Refused(Some(code)) => format!("refused CONNECT ({})", code.0),
+        Answer::Refused(None) => "refused CONNECT (closed)".into(),
+        Answer::Closed => "disconnect".into(),
+        _ => "silent".into(),
+    }
+}
+
+fn codes(packet: &Packet) -> Vec<ReasonCode> {
+    match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => vec![ack.reason],
+        Packet::SubAck(ack) => ack.codes.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn trouble(probe: &Probe<'_>, court: &Court<'_>, fact: &Fact<'_>, mechanism: Option<&str>) -> Option<Trouble> {
+    let who = name(probe);
+    let (allow, deny) = if probe.publishes() {
+        ("allow: the witness receives it".to_owned(), "deny: nobody receives it".to_owned())
+    } else {
+        (format!("allow: {who} receives what is published"), format!("deny: {who} receives nothing"))
+    };
+    let expected = match probe.check.expected {
+        Expected::Allow => allow,
+        Expected::Deny => deny,
+        Expected::DenyWithCode(code) => format!("{deny}, and the answer is 0x{:02x}", code.0),
+        Expected::DenyByDisconnect => format!("{deny}, and the connection is closed"),
+    };
+    let denied = || format!("{} ({})", absence(probe, &who), mechanism.unwrap_or("silent"));
+    let actual = match (fact, probe.check.expected) {
+        (Fact::Arrived, Expected::Allow) | (Fact::Absent, Expected::Deny) => return None,
+        (Fact::Absent, Expected::DenyByDisconnect) if probe.answer == Answer::Closed => return None,
+        (Fact::Absent, Expected::DenyWithCode(code)) if answered(probe, code) => return None,
+        (Fact::Absent, _) => denied(),
+        (Fact::Arrived, _) if probe.publishes() => "the witness received it".into(),
+        (Fact::Arrived, _) => format!("{who} received it"),
+        (Fact::Partly(there, absent), _) => format!("{who} received it on {there}, but not on {absent}"),
+        (Fact::Unknown(why), _) => why.clone(),
+    };
+    let mut why = Explanation {
+        expected,
+        actual,
+        place: Some(place(&probe.row.topic_span)),
+        packets: packets(probe, court.version).into_iter().map(|(who, arrow, line)| format!("{who} {arrow} {line}")).collect(),
+        hint: None,
+    };
+    if matches!(fact, Fact::Unknown(_)) {
+        return Some(Trouble::Errored(Box::new(why)));
+    }
+    why.hint = hint(probe, court, fact);
+    Some(Trouble::Failed(Box::new(why)))
+}
+
+fn answered(probe: &Probe<'_>, wanted: ReasonCode) -> bool {
+    match &probe.answer {
+        Answer::Acknowledged(packet) => codes(packet).contains(&wanted),
+        Answer::Refused(code) => *code == Some(wanted),
+        _ => false,
+    }
+}
+
+fn absence(probe: &Probe<'_>, who: &str) -> String {
+    if probe.publishes() { "nobody received it".into() } else { format!("{who} received nothing") }
+}
+
+/// What is likely at fault: the line that decided, or that there is none.
+fn hint(probe: &Probe<'_>, court: &Court<'_>, fact: &Fact<'_>) -> Option<String> {
+    if let Answer::Refused(_) = probe.answer {
+        return Some(match &probe.row.user {
+            Some(user) if !court.known_user => format!("{user} is in no password file"),
+            Some(user) => format!("the broker does not take the password of {user}"),
+            None => "allow_anonymous is false: who has no user name is refused".into(),
+        });
+    }
+    let acl = court.acl?;
+    let who = Subject { username: probe.row.user.as_deref(), client_id: court.client_id };
+    let access = if probe.publishes() { Access::Write } else { Access::Read };
+    let (topic, arrived) = match fact {
+        Fact::Partly(there, absent) if probe.check.expected == Expected::Allow => {
+            let _ = there;
+            (*absent, false)
+        }
+        Fact::Partly(there, _) => (*there, true),
+        Fact::Arrived => (probe.topics.first()?, true),
+        Fact::Absent | Fact::Unknown(_) => (probe.topics.first()?, false),
+    };
+    let explained = acl.explain(who, topic.as_str(), access);
+    if explained.decision.allowed == arrived {
+        return Some(explained.text);
+    }
+    let rule = if explained.decision.allowed { "allows" } else { "denies" };
+    Some(format!("the ACL file {rule} it, but this broker does otherwise: {}", explained.text))
+}
+
+/// The name of the user in reports.
+pub fn name(probe: &Probe<'_>) -> String {
+    probe.row.user.clone().unwrap_or_else(|| "anonymous".into())
+}
+
+/// The packets of a probe, oldest first.
+fn packets(probe: &Probe<'_>, version: ProtocolVersion) -> Vec<(String, char, String)> {
+    let who = name(probe);
+    let mut lines = Vec::new();
+    match &probe.answer {
+        Answer::Refused(Some(code)) => lines.push((who.clone(), '<', format!("CONNACK {}", code.0))),
+        Answer::Refused(None) => lines.push((who.clone(), '*', "closed without CONNACK".into())),
+        _ => {}
+    }
+    lines.extend(probe.request.as_ref().map(|packet| (who.clone(), '>', notation::print(packet, version))));
+    match &probe.answer {
+        Answer::Acknowledged(packet) => lines.push((who.clone(), '<', notation::print(packet, version))),
+        Answer::Closed => lines.push((who.clone(), '*', "closed by the peer".into())),
+        _ => {}
+    }
+    let receiver = if probe.publishes() { "witness".to_owned() } else { who };
+    for publish in &probe.received {
+        lines.push((receiver.clone(), '<', notation::print(&Packet::Publish(publish.clone()), version)));
+    }
+    lines
+}
