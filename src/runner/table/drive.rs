@@ -61,7 +61,12 @@ type Expected = BTreeMap<String, (usize, usize)>;
 
 impl Driver {
     /// Connects control and witness. Users are connected when their first row comes.
-    pub async fn connect(context: &Context<'_>, parties: &[Who], roots: &[String], sys: bool) -> Result<Self, String> {
+    pub async fn connect(
+        context: &Context<'_>,
+        parties: &[Who],
+        roots: &[String],
+        sys: bool,
+    ) -> Result<Self, String> {
         let version = ProtocolVersion::V311;
         let target = context.target.lock().await;
         let [control, witness] = target.control_accounts();
@@ -250,7 +255,8 @@ impl Driver {
                 }
                 continue;
             }
-            let filters = indices.iter().filter_map(|index| TopicFilter::new(probes[*index].row.topic.as_str()).ok());
+            let filters =
+                indices.iter().filter_map(|index| TopicFilter::new(probes[*index].row.topic.as_str()).ok());
             party.unsubscribe(filters.collect()).await;
         }
     }
@@ -308,7 +314,9 @@ impl Party {
                     Answer::Interrupted
                 }
                 Ok(Err(other)) => Answer::Unknown(other.to_string()),
-                Err(_) => Answer::Unknown(format!("no acknowledgement within {} s", CONTROL_WITHIN.as_secs())),
+                Err(_) => {
+                    Answer::Unknown(format!("no acknowledgement within {} s", CONTROL_WITHIN.as_secs()))
+                }
             };
         }
         // QoS 0 has no answer: what was sent before a PINGREQ was dealt with before its PINGRESP.

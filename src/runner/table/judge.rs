@@ -1,11 +1,15 @@
 //! From what a probe met to what is said about its row. Delivery is the truth; the mechanism of a
 //! denial is told beside it.
 
+use tokio::time::Instant;
+
 use super::plan::{Answer, Probe};
 use crate::broker::auth::{Access, Acl, Subject};
+use crate::mqtt::packet::ConnAck;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicName, notation};
-use crate::record::Explanation;
+use crate::record::{Explanation, WireEvent, WireSide};
 use crate::runner::outcome::{Trouble, place};
+use crate::runner::recorder::Recorder;
 use crate::scenario::table::Expected;
 
 /// What a judge must know beside the probe.
@@ -28,8 +32,23 @@ pub struct Ruling {
     pub trouble: Option<Trouble>,
     /// How it was denied.
     pub mechanism: Option<String>,
-    /// The packets that matter, each with its client.
-    pub packets: Vec<(String, char, String)>,
+    /// The packets that matter, oldest first.
+    pub packets: Vec<Line>,
+}
+
+/// One packet or connection event of a row.
+#[derive(Debug)]
+pub struct Line(WireEvent);
+
+impl Line {
+    fn new(client: &str, side: WireSide, line: String) -> Self {
+        Self(WireEvent { client: client.to_owned(), side, line })
+    }
+
+    /// Writes it into the event log.
+    pub fn record(&self, recorder: &Recorder) {
+        recorder.wire(&self.0.client, self.0.side, self.0.line.clone(), Instant::now());
+    }
 }
 
 /// What happened, as far as it can be told.
@@ -97,7 +116,12 @@ fn codes(packet: &Packet) -> Vec<ReasonCode> {
     }
 }
 
-fn trouble(probe: &Probe<'_>, court: &Court<'_>, fact: &Fact<'_>, mechanism: Option<&str>) -> Option<Trouble> {
+fn trouble(
+    probe: &Probe<'_>,
+    court: &Court<'_>,
+    fact: &Fact<'_>,
+    mechanism: Option<&str>,
+) -> Option<Trouble> {
     let who = name(probe);
     let (allow, deny) = if probe.publishes() {
         ("allow: the witness receives it".to_owned(), "deny: nobody receives it".to_owned())
@@ -125,7 +149,7 @@ fn trouble(probe: &Probe<'_>, court: &Court<'_>, fact: &Fact<'_>, mechanism: Opt
         expected,
         actual,
         place: Some(place(&probe.row.topic_span)),
-        packets: packets(probe, court.version).into_iter().map(|(who, arrow, line)| format!("{who} {arrow} {line}")).collect(),
+        packets: packets(probe, court.version).iter().map(|line| line.0.print()).collect(),
         hint: None,
     };
     if matches!(fact, Fact::Unknown(_)) {
@@ -182,23 +206,27 @@ pub fn name(probe: &Probe<'_>) -> String {
 }
 
 /// The packets of a probe, oldest first.
-fn packets(probe: &Probe<'_>, version: ProtocolVersion) -> Vec<(String, char, String)> {
+fn packets(probe: &Probe<'_>, version: ProtocolVersion) -> Vec<Line> {
     let who = name(probe);
+    let print = |packet: &Packet| notation::print(packet, version);
     let mut lines = Vec::new();
     match &probe.answer {
-        Answer::Refused(Some(code)) => lines.push((who.clone(), '<', format!("CONNACK {}", code.0))),
-        Answer::Refused(None) => lines.push((who.clone(), '*', "closed without CONNACK".into())),
+        Answer::Refused(Some(code)) => {
+            let refusal = ConnAck { code: *code, ..ConnAck::default() };
+            lines.push(Line::new(&who, WireSide::Received, print(&Packet::ConnAck(refusal))));
+        }
+        Answer::Refused(None) => lines.push(Line::new(&who, WireSide::Link, "closed without CONNACK".into())),
         _ => {}
     }
-    lines.extend(probe.request.as_ref().map(|packet| (who.clone(), '>', notation::print(packet, version))));
+    lines.extend(probe.request.as_ref().map(|packet| Line::new(&who, WireSide::Sent, print(packet))));
     match &probe.answer {
-        Answer::Acknowledged(packet) => lines.push((who.clone(), '<', notation::print(packet, version))),
-        Answer::Closed => lines.push((who.clone(), '*', "closed by the peer".into())),
+        Answer::Acknowledged(packet) => lines.push(Line::new(&who, WireSide::Received, print(packet))),
+        Answer::Closed => lines.push(Line::new(&who, WireSide::Link, "closed by the peer".into())),
         _ => {}
     }
-    let receiver = if probe.publishes() { "witness".to_owned() } else { who };
+    let receiver = if probe.publishes() { "witness" } else { &who };
     for publish in &probe.received {
-        lines.push((receiver.clone(), '<', notation::print(&Packet::Publish(publish.clone()), version)));
+        lines.push(Line::new(receiver, WireSide::Received, print(&Packet::Publish(publish.clone()))));
     }
     lines
 }

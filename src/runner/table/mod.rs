@@ -8,21 +8,18 @@ mod plan;
 
 use std::collections::BTreeSet;
 
-use tokio::time::Instant;
-
 use super::RunOptions;
 use super::context::Context;
 use super::execute::case_id;
 use super::outcome::{Trouble, place};
-use super::target::Target;
 use super::verdict::Found;
 use crate::mqtt::TopicName;
-use crate::record::{CaseId, CaseInfo, WireSide};
-use drive::Driver;
-use judge::Court;
-use plan::{Plan, Probe};
+use crate::record::{CaseId, CaseInfo};
 use crate::scenario::table::{Action, Expected, Row, Table};
 use crate::scenario::{Body, Case};
+use drive::Driver;
+use judge::{Court, Line};
+use plan::{Plan, Probe};
 
 /// Numbers of the rows of this case to run; empty: all.
 pub fn selected(case: &Case, options: &RunOptions) -> BTreeSet<usize> {
@@ -108,12 +105,14 @@ pub async fn run(context: &Context<'_>, table: &Table, rows: &BTreeSet<usize>) -
         if let (Some(why), Some(died)) = (&left, context.target.lock().await.died()) {
             left = Some(format!("{why}; {died}"));
         }
-        let seconds = context.recorder.elapsed().saturating_sub(began).as_secs_f64();
-        let share = seconds / crate::text::count_as_f64(probes.len().max(1));
+        let count = u32::try_from(probes.len()).unwrap_or(u32::MAX).max(1);
+        let share = context.recorder.elapsed().saturating_sub(began) / count;
         for probes in probes.chunk_by(|a, b| a.row.number == b.row.number) {
-            let mut row = rule(context, table, probes, &driver, left.as_deref()).await;
-            row.seconds = share;
-            log(context, &row, probes, &driver, wanted.len() <= LOGGED_ROWS).await;
+            let (mut row, packets) = rule(context, table, probes, &driver, left.as_deref()).await;
+            row.seconds = share.as_secs_f64();
+            if row.trouble.is_some() || wanted.len() <= LOGGED_ROWS {
+                packets.iter().for_each(|packet| packet.record(&context.recorder));
+            }
             found.push(row);
         }
     }
@@ -123,14 +122,14 @@ pub async fn run(context: &Context<'_>, table: &Table, rows: &BTreeSet<usize>) -
 
 const WORKING: &str = "a control client and a witness that work";
 
-/// What is found about one row: passed if all its checks are.
+/// What is found about one row (passed if all its checks are), and its packets.
 async fn rule(
     context: &Context<'_>,
     table: &Table,
     probes: &[Probe<'_>],
     driver: &Driver,
     left: Option<&str>,
-) -> Found {
+) -> (Found, Vec<Line>) {
     let row = probes[0].row;
     let mut found = Found {
         info: row_info(context.case, table, row),
@@ -140,53 +139,25 @@ async fn rule(
         notes: Vec::new(),
     };
     if found.trouble.is_some() {
-        return found;
+        return (found, Vec::new());
     }
     let target = context.target.lock().await;
-    let court = court(context, &target, row, driver, probes[0].party);
-    let mut mechanisms = Vec::new();
+    let court = Court {
+        version: context.case.protocol,
+        acl: target.prepared.as_ref().and_then(|prepared| prepared.acl.as_ref()),
+        client_id: driver.client_id(probes[0].party),
+        known_user: row.user.as_deref().is_some_and(|user| target.password(user).is_some()),
+    };
+    let (mut mechanisms, mut packets) = (Vec::new(), Vec::new());
     for probe in probes {
         let ruling = judge::judge(probe, &court);
         mechanisms.extend(ruling.mechanism);
+        packets.extend(ruling.packets);
         found.trouble = found.trouble.take().or(ruling.trouble);
     }
     mechanisms.dedup();
     found.mechanism = (!mechanisms.is_empty()).then(|| mechanisms.join("; "));
-    found
-}
-
-fn court<'a>(
-    context: &Context<'_>,
-    target: &'a Target,
-    row: &Row,
-    driver: &'a Driver,
-    party: usize,
-) -> Court<'a> {
-    Court {
-        version: context.case.protocol,
-        acl: target.prepared.as_ref().and_then(|prepared| prepared.acl.as_ref()),
-        client_id: driver.client_id(party),
-        known_user: row.user.as_deref().is_some_and(|user| target.password(user).is_some()),
-    }
-}
-
-/// Writes the packets of a row into the event log.
-async fn log(context: &Context<'_>, found: &Found, probes: &[Probe<'_>], driver: &Driver, all: bool) {
-    if !all && found.trouble.is_none() {
-        return;
-    }
-    let target = context.target.lock().await;
-    let court = court(context, &target, probes[0].row, driver, probes[0].party);
-    for probe in probes {
-        for (who, arrow, line) in judge::judge(probe, &court).packets {
-            let side = match arrow {
-                '>' => WireSide::Sent,
-                '<' => WireSide::Received,
-                _ => WireSide::Link,
-            };
-            context.recorder.wire(&who, side, line, Instant::now());
-        }
-    }
+    (found, packets)
 }
 
 /// A broker that goes on living gets its retained messages taken away again.
@@ -194,7 +165,8 @@ async fn clean(context: &Context<'_>, rows: &[&Row], driver: &mut Driver) {
     if context.target.lock().await.prepared.is_some() {
         return;
     }
-    let retained = rows.iter().filter(|row| row.retain).filter_map(|row| TopicName::new(row.topic.as_str()).ok());
+    let retained =
+        rows.iter().filter(|row| row.retain).filter_map(|row| TopicName::new(row.topic.as_str()).ok());
     let topics: BTreeSet<TopicName> = retained.collect();
     driver.clean(&topics.into_iter().collect::<Vec<_>>()).await;
 }
