@@ -1,5 +1,5 @@
 //! Topic aliases from client to server (3.3.2.3.4). One table a connection, empty at its start
-//! `[MQTT-3.3.2-7]`. We use none in the other direction.
+//! `[MQTT-3.3.2-7]` (all ids here are of 5.0). We use none in the other direction.
 
 use crate::mqtt::{ReasonCode, TopicName};
 

@@ -65,7 +65,7 @@ impl Engine {
                 hits.push(Hit { member, share: 0 });
             },
             |group| {
-                // [MQTT-4.8.2-4]: once given to a member it stays there.
+                // [MQTT-4.8.2-4] of 5.0: once given to a member it stays there.
                 shares.extend(group.next(|session| self.rank(session, topic)));
             },
         );

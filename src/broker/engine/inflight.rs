@@ -49,7 +49,7 @@ impl Default for Inflight {
 }
 
 impl Inflight {
-    /// True if another message may be sent to a client that takes `limit` at once. `[MQTT-3.3.4-9]`
+    /// True if another message may be sent to a client that takes `limit` at once. `[MQTT-3.3.4-9]` of 5.0
     pub fn has_room(&self, limit: u16) -> bool {
         self.active < usize::from(limit) && self.again.is_empty() && self.slots.len() < IDS
     }

@@ -27,7 +27,7 @@ impl Engine {
 
     /// QoS 2 is the client's; the identifier is released. [MQTT-4.3.3-1] 5: [MQTT-4.3.3-4]
     pub(super) fn on_pubrec(&mut self, conn: ConnId, id: SessionId, ack: &Ack, now: Instant) {
-        self.debug(id, |id| format!("Received PUBREC from {id} (Mid: {}, RC:{})", ack.id, ack.reason.0));
+        self.debug(id, |id| format!("Received PUBREC from {id} (Mid: {})", ack.id));
         let Some(session) = self.sessions.get_mut(id) else { return };
         let reason = match session.inflight.stage(ack.id) {
             Some(Stage::Publish(delivery)) if delivery.qos != QoS::ExactlyOnce => {

@@ -8,7 +8,7 @@ use super::{ConnId, Engine};
 use crate::mqtt::ReasonCode;
 
 impl Engine {
-    /// `[MQTT-4.12.0-7]`
+    /// `[MQTT-4.12.0-7]` of 5.0
     pub(super) fn on_auth(&mut self, conn: ConnId, now: Instant) {
         self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
     }

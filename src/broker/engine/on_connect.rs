@@ -76,7 +76,7 @@ impl Engine {
             return refuse(None, ReasonCode::PROTOCOL_ERROR);
         }
         if connect.properties.authentication_method().is_some() {
-            // [MQTT-4.12.0-1]
+            // [MQTT-4.12.0-1] of 5.0
             return refuse(None, ReasonCode::BAD_AUTHENTICATION_METHOD);
         }
         if connect.properties.authentication_data().is_some() {
@@ -98,8 +98,11 @@ impl Engine {
         if let Some(code) = code {
             // [MQTT-3.2.2-4], [MQTT-3.2.2-5] 5: [MQTT-3.2.2-6], [MQTT-3.2.2-7]
             connection.send(Packet::ConnAck(ConnAck { code, ..ConnAck::default() }));
-            let id = escape(&connect.client_id);
-            self.outputs.log(LogTypes::DEBUG, || format!("Sending CONNACK to {id} (0, {})", code.0));
+            let to = match &*connect.client_id {
+                "" => phrases::address(&connection.peer),
+                id => escape(id),
+            };
+            self.outputs.log(LogTypes::DEBUG, || format!("Sending CONNACK to {to} (0, {})", code.0));
         }
         let ending = match refusal.v5 {
             ReasonCode::NOT_AUTHORIZED => Ending::NotAuthorised(owned(&connect.client_id)),

@@ -46,6 +46,8 @@ impl Engine {
         let reason = error.reason();
         let ending = match error.kind {
             DecodeErrorKind::TooLarge => Ending::Oversize,
+            // mosquitto reads the type first and knows no such packet.
+            DecodeErrorKind::ReservedType => Ending::Protocol(reason),
             _ if reason == ReasonCode::PROTOCOL_ERROR => Ending::Protocol(reason),
             _ => Ending::Malformed(reason),
         };

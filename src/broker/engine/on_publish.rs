@@ -33,7 +33,7 @@ impl Engine {
                 self.debug(id, |id| format!("Received PUBLISH from {id} {}", phrases::publish_in(&publish)));
                 return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
             }
-            // [MQTT-3.3.4-7]
+            // [MQTT-3.3.4-7] of 5.0
             let most = match self.config.limits.max_inflight_messages {
                 0 => u16::MAX,
                 most => most,
@@ -56,7 +56,7 @@ impl Engine {
 
     /// What makes a PUBLISH a protocol error. Puts the topic in that an alias stands for.
     fn check_publish(&mut self, conn: ConnId, publish: &mut Publish) -> Result<(), Ending> {
-        // [MQTT-3.3.4-6]
+        // [MQTT-3.3.4-6] of 5.0
         if publish.properties.subscription_identifier().is_some() {
             return Err(Ending::Protocol(ReasonCode::PROTOCOL_ERROR));
         }

@@ -24,7 +24,7 @@ impl Engine {
                         });
                         self.stats.clients_expired += 1;
                     }
-                    // [MQTT-4.1.0-2]
+                    // [MQTT-4.1.0-2] of 5.0
                     self.end_session(session, now);
                 }
                 Timer::Retained(topic) => self.retained.expire(&topic, now),

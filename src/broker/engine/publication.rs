@@ -105,7 +105,7 @@ pub struct PublishFrame {
 }
 
 impl PublishFrame {
-    /// What is left of the expiry interval, whole seconds of waiting taken off `[MQTT-3.3.2-6]`.
+    /// What is left of the expiry interval, whole seconds of waiting taken off, `[MQTT-3.3.2-6]` of 5.0.
     pub(super) fn count_down(&mut self, now: Instant) {
         self.expiry = self.delivery.publication.expires.map(|at| {
             let left = at.saturating_duration_since(now);

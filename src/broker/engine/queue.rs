@@ -29,7 +29,7 @@ impl Queue {
         true
     }
 
-    /// The oldest message that has not expired `[MQTT-3.3.2-5]`.
+    /// The oldest message that has not expired, `[MQTT-3.3.2-5]` of 5.0.
     pub fn pop(&mut self, now: Instant) -> Option<Delivery> {
         while let Some(delivery) = self.waiting.pop_front() {
             if !delivery.publication.is_expired(now) {
