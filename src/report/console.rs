@@ -146,19 +146,16 @@ impl Console {
         Ok(())
     }
 
-    /// `PASS [0.004s] lab3 · acl · row 2  silent   bob publishes …`, and its notes below.
+    /// `PASS [0.004s] silent   lab3 · acl · row 2  bob publishes …`, and its notes below. The
+    /// mechanism stands first, so that it is a column.
     fn one_line(&self, outcome: &Outcome) -> String {
         let (word, style) = label(outcome.verdict);
-        let mut line = format!(
-            "{} [{:.3}s] {}  ",
-            self.paint.with(style, word),
-            outcome.seconds,
-            self.paint.with(BOLD, escape(&outcome.case.id.to_string())),
-        );
+        let mut line = format!("{} [{:.3}s] ", self.paint.with(style, word), outcome.seconds);
         if outcome.case.id.row.is_some() {
             let mechanism = escape(outcome.mechanism.as_deref().unwrap_or("-"));
-            let _ = write!(line, "{mechanism:<MECHANISM_WIDTH$}  ");
+            let _ = write!(line, "{mechanism:<MECHANISM_WIDTH$} ");
         }
+        let _ = write!(line, "{}  ", self.paint.with(BOLD, escape(&outcome.case.id.to_string())));
         line += &escape(&outcome.case.title);
         line.push('\n');
         for note in &outcome.notes {
