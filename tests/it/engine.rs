@@ -20,6 +20,8 @@
 //!
 //! Nothing may come that no line names.
 
+mod bounds;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::fs;

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
+use smallvec::SmallVec;
+
 use crate::broker::auth::Access;
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::Ack;
@@ -36,31 +38,25 @@ pub(super) struct Hit {
 }
 
 impl Engine {
-    /// Delivers a publication to all whose subscriptions match. `[MQTT-4.5.0-1]`
-    pub(super) fn route(&mut self, publication: &Arc<Publication>, now: Instant) -> Reach {
-        let mut hits = std::mem::take(&mut self.hits);
-        hits.clear();
-        self.collect(publication, &mut hits);
-        let reach = if hits.is_empty() { Reach::Nobody } else { Reach::Somebody };
+    /// Delivers a publication to all whose subscriptions match.
+    pub(super) fn route(&mut self, publication: &Arc<Publication>, hits: &[Hit], now: Instant) {
         for same in hits.chunk_by(|a, b| (a.member.session, a.share) == (b.member.session, b.share)) {
             if let Some(delivery) = merge(publication, same) {
                 self.deliver(same[0].member.session, delivery, now);
             }
         }
-        self.hits = hits;
-        reach
     }
 
-    /// All subscriptions that match, sorted by session.
-    fn collect(&self, publication: &Publication, hits: &mut Vec<Hit>) {
-        let topic = publication.topic.as_str();
-        let mut shares = Vec::new();
-        let mut nodes_sorted = true;
+    /// All subscriptions that match a topic, sorted by session, in place of what `hits` holds.
+    pub(super) fn collect(&self, topic: &str, hits: &mut Vec<Hit>) {
+        hits.clear();
+        let mut shares: SmallVec<[Member; 4]> = SmallVec::new();
+        let mut sorted = true;
         let mut last = None;
         self.subscriptions.visit(
             topic,
             |member| {
-                nodes_sorted &= last.is_none_or(|last| last <= member.session);
+                sorted &= last.is_none_or(|last| last <= member.session);
                 last = Some(member.session);
                 hits.push(Hit { member, share: 0 });
             },
@@ -70,10 +66,10 @@ impl Engine {
             },
         );
         for (member, share) in shares.into_iter().zip(1..) {
-            nodes_sorted = false;
+            sorted = false;
             hits.push(Hit { member, share });
         }
-        if !nodes_sorted {
+        if !sorted {
             hits.sort_by_key(|hit| (hit.member.session, hit.share));
         }
     }
@@ -91,15 +87,10 @@ impl Engine {
         self.rules.check(who.zone, who.subject(), topic, Access::Read).allowed.then_some(rank)
     }
 
-    /// True if somebody who is away will have to wait for a publication to this topic.
-    pub(super) fn reaches_absent(&self, topic: &str) -> bool {
-        if self.stats.clients_connected == self.sessions.len() as u64 {
-            return false;
-        }
-        let away = |member: Member| self.sessions.get(member.session).is_some_and(|it| it.conn.is_none());
-        let mut found = false;
-        self.subscriptions.visit(topic, |member| found |= away(member), |_| {});
-        found
+    /// True if one of them is away, so that the message will be held for long.
+    pub(super) fn will_wait(&self, hits: &[Hit]) -> bool {
+        let away = |hit: &Hit| self.sessions.get(hit.member.session).is_some_and(|it| it.conn.is_none());
+        self.stats.clients_connected != self.sessions.len() as u64 && hits.iter().any(away)
     }
 
     /// Gives a message to one session: to its connection, its window or its queue.
@@ -259,7 +250,7 @@ fn merge(publication: &Arc<Publication>, hits: &[Hit]) -> Option<Delivery> {
     let mut as_published = false;
     let mut ids = SubscriptionIds::new();
     for Hit { member, .. } in hits {
-        if member.grant.no_local && publication.origin == Some(member.session) {
+        if member.grant.no_local && publication.origin == member.session {
             continue;
         }
         granted = granted.max(Some(member.grant.qos));

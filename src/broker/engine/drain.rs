@@ -18,6 +18,8 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(conn) else {
             return Drained { more: false, close: true };
         };
+        // Nobody needs to be woken for what this call itself adds.
+        connection.woken = true;
         let id = connection.session();
         let mut session = id.and_then(|id| self.sessions.get_mut(id));
         let mut taken = 0;

@@ -163,3 +163,85 @@ fn nth_after(id: PacketId, n: usize) -> PacketId {
     let number = (usize::from(id.get()) - 1 + n) % IDS + 1;
     u16::try_from(number).ok().and_then(PacketId::new).unwrap_or(PacketId::FIRST)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::broker::engine::publication::Publication;
+    use crate::broker::engine::session::SessionId;
+    use crate::mqtt::packet::Publish;
+    use crate::mqtt::{Properties, TopicName};
+
+    fn delivery(qos: QoS) -> Delivery {
+        let publish = Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic: TopicName::new("t").expect("a topic"),
+            id: None,
+            payload: bytes::Bytes::new(),
+            properties: Properties::new(),
+        };
+        let publication = Arc::new(Publication::new(publish, SessionId(0), 1, true, Instant::now()));
+        Delivery { publication, qos, retain: false, ids: smallvec::SmallVec::new() }
+    }
+
+    fn id(number: u16) -> PacketId {
+        PacketId::new(number).expect("not zero")
+    }
+
+    #[test]
+    fn identifiers_go_around_and_are_never_shared() {
+        let mut inflight = Inflight::default();
+        let mut open = VecDeque::new();
+        for _ in 0..200_000 {
+            let new = inflight.insert(delivery(QoS::AtLeastOnce));
+            assert!(!open.contains(&new));
+            open.push_back(new);
+            if open.len() == 20 {
+                inflight.remove(open.pop_front().expect("20 of them"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_never_acknowledged_stops_at_the_last_identifier() {
+        let mut inflight = Inflight::default();
+        let stuck = inflight.insert(delivery(QoS::AtLeastOnce));
+        let mut sent = 1;
+        while inflight.has_room(20) {
+            let new = inflight.insert(delivery(QoS::AtLeastOnce));
+            inflight.remove(new);
+            sent += 1;
+        }
+        assert_eq!(sent, IDS);
+        inflight.remove(stuck);
+        assert!(inflight.has_room(20));
+        assert_eq!(inflight.insert(delivery(QoS::AtLeastOnce)), id(1));
+    }
+
+    #[test]
+    fn sends_again_in_order_as_the_window_allows() {
+        let mut inflight = Inflight::default();
+        for qos in [QoS::ExactlyOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
+            inflight.insert(delivery(qos));
+        }
+        inflight.release(id(3));
+        inflight.rewind();
+        let mut again = |limit| inflight.next_again(limit).map(|(id, _)| id.get());
+        // The PUBREL is first and takes a place of the window until PUBCOMP.
+        assert_eq!((again(2), again(2), again(2)), (Some(3), Some(1), None));
+        inflight.remove(id(3));
+        let mut again = |limit| inflight.next_again(limit).map(|(id, _)| id.get());
+        assert_eq!((again(2), again(2)), (Some(2), None));
+        inflight.remove(id(9));
+        inflight.remove(id(1));
+        inflight.remove(id(2));
+        assert!(!inflight.has_room(2));
+        assert_eq!(inflight.next_again(2).map(|(id, _)| id.get()), Some(4));
+        assert!(inflight.has_room(2));
+    }
+}

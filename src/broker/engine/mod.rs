@@ -50,7 +50,7 @@ pub use stats::Stats;
 use connection::{Connections, State};
 use deadline::{Deadlines, Timer};
 use delivery::Hit;
-use limits::{CONGESTED_FRAMES, CONNECT_TIMEOUT, MAX_FRAMES};
+use limits::{CONNECT_TIMEOUT, MAX_FRAMES};
 use outputs::Outputs;
 use phrases::Ending;
 use random::Random;
@@ -258,11 +258,6 @@ impl Engine {
     /// True when the engine has ended this connection, whether or not its last frames were taken.
     pub fn is_closing(&self, conn: ConnId) -> bool {
         self.connections.get(conn).is_none_or(|connection| connection.state == State::Closing)
-    }
-
-    /// True when so many answers wait to be written that the connection should not be read.
-    pub fn is_congested(&self, conn: ConnId) -> bool {
-        self.connections.get(conn).is_some_and(|connection| connection.outbox.len() > CONGESTED_FRAMES)
     }
 
     /// What the broker did so far.

@@ -15,7 +15,7 @@ use super::connection::State;
 use super::deadline::Timer;
 use super::limits::CLOSE_GRACE;
 use super::phrases::{self, Ending};
-use super::publication::{Publication, after};
+use super::publication::after;
 use super::session::{Identity, Lifetime, SessionId};
 use super::{ConnId, Engine, will};
 
@@ -162,8 +162,7 @@ impl Engine {
                 .log(LogTypes::DENIED, || phrases::denied("will", topic.as_str(), who, None, decision));
             return;
         }
-        let publication = Publication::new(will::into_publish(will), Some(origin), true, now);
-        self.publish(publication, now);
+        self.publish(will::into_publish(will), origin, now);
     }
 
     /// A debug line that names a client, made only if debug lines are logged.

@@ -98,33 +98,41 @@ impl Engine {
             // As mosquitto says it, though the standard does not list this code here.
             return ReasonCode::PACKET_TOO_LARGE;
         }
-        let keep = publish.retain || self.reaches_absent(topic);
-        let publication = Publication::new(publish, Some(id), keep, now);
-        match self.publish(publication, now) {
+        match self.publish(publish, id, now) {
             Reach::Somebody => ReasonCode::SUCCESS,
             Reach::Nobody => ReasonCode::NO_MATCHING_SUBSCRIBERS,
         }
     }
 
-    /// Retains a publication if it asks for that, and delivers it to all who subscribed.
-    pub(super) fn publish(&mut self, mut publication: Publication, now: Instant) -> Reach {
+    /// Delivers a message to all who subscribed, and retains it if it asks for that.
+    /// `[MQTT-4.5.0-1]`
+    pub(super) fn publish(&mut self, publish: Publish, origin: SessionId, now: Instant) -> Reach {
+        let mut hits = std::mem::take(&mut self.hits);
+        self.collect(publish.topic.as_str(), &mut hits);
+        let keep = publish.retain || self.will_wait(&hits);
         self.serial += 1;
-        publication.serial = self.serial;
-        let publication = Arc::new(publication);
+        let publication = Arc::new(Publication::new(publish, origin, self.serial, keep, now));
         // [MQTT-3.3.1-12] 5: [MQTT-3.3.1-8]
         if publication.retain {
-            let timer = Timer::Retained(publication.topic.as_byte_string().clone());
-            match publication.expires {
-                Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, at),
-                _ => self.deadlines.cancel(&timer),
-            }
-            if !self.retained.set(&publication) {
-                self.outputs.log(LogTypes::WARNING, || {
-                    "Too many retained messages: a new one was not stored.".to_owned()
-                });
-            }
+            self.retain(&publication);
         }
-        self.route(&publication, now)
+        let reach = if hits.is_empty() { Reach::Nobody } else { Reach::Somebody };
+        self.route(&publication, &hits, now);
+        self.hits = hits;
+        reach
+    }
+
+    fn retain(&mut self, publication: &Arc<Publication>) {
+        let timer = Timer::Retained(publication.topic.as_byte_string().clone());
+        match publication.expires {
+            Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, at),
+            _ => self.deadlines.cancel(&timer),
+        }
+        if !self.retained.set(publication) {
+            self.outputs.log(LogTypes::WARNING, || {
+                "Too many retained messages: a new one was not stored.".to_owned()
+            });
+        }
     }
 
     /// PUBACK or PUBREC. [MQTT-3.3.4-1], [MQTT-2.3.1-6] 5: [MQTT-2.2.1-5]

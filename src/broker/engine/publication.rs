@@ -25,7 +25,7 @@ pub struct Publication {
     pub(super) properties: Properties,
     pub(super) expires: Option<Instant>,
     /// The session that published it, for No Local.
-    pub(super) origin: Option<SessionId>,
+    pub(super) origin: SessionId,
     /// Counts publications, to tell what came before a subscription.
     pub(super) serial: u64,
 }
@@ -33,7 +33,7 @@ pub struct Publication {
 impl Publication {
     /// Takes a client's packet over. `keep`: it will be held for long, so it must not hold the
     /// buffer that it was read into.
-    pub(super) fn new(publish: Publish, origin: Option<SessionId>, keep: bool, now: Instant) -> Self {
+    pub(super) fn new(publish: Publish, origin: SessionId, serial: u64, keep: bool, now: Instant) -> Self {
         let Publish { topic, payload, qos, retain, mut properties, .. } = publish;
         let expires = properties.message_expiry_interval().map(|secs| after(now, secs));
         properties.retain(|property| {
@@ -44,7 +44,7 @@ impl Publication {
                     | Property::SubscriptionIdentifier(_)
             )
         });
-        let mut it = Self { topic, payload, qos, retain, properties, expires, origin, serial: 0 };
+        let mut it = Self { topic, payload, qos, retain, properties, expires, origin, serial };
         if keep || it.payload.len() + it.topic.as_str().len() <= COPY_BYTES {
             it.own();
         }

@@ -129,8 +129,7 @@ impl Retained {
         }
     }
 
-    /// Looks at the next topic in order and moves on behind it, or behind all topics that share the
-    /// level that does not match.
+    /// Looks at the next topic in order and moves on behind it, or over all that cannot match.
     fn step(&self, replay: &mut Replay) -> Option<&Arc<Publication>> {
         let bound = match &replay.next {
             Next::From(topic) => Bound::Included(topic.clone()),
@@ -145,22 +144,26 @@ impl Retained {
             return None;
         };
         let step = compare(path, topic);
+        let is_match = step == Step::Match;
         replay.next = match step {
-            Step::Skip(len) => Next::From(ByteString::from(format!("{}0", &topic[..len]))),
+            Step::Jump(to) => Next::From(ByteString::from(to)),
             Step::Match | Step::Next => Next::After(topic.clone()),
+            Step::End => Next::End,
         };
-        (step == Step::Match).then_some(publication)
+        is_match.then_some(publication)
     }
 }
 
 /// How a topic stands to a filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     Match,
     /// No match; the next topic may.
     Next,
-    /// No topic matches that begins with so many bytes and a separator. The byte after `/` is `0`.
-    Skip(usize),
+    /// No match; the next that may is this or behind it. Always behind the topic.
+    Jump(String),
+    /// No match, and none behind it.
+    End,
 }
 
 fn compare(filter: &str, topic: &str) -> Step {
@@ -173,15 +176,132 @@ fn compare(filter: &str, topic: &str) -> Step {
             return Step::Match;
         }
         let Some(level) = levels.next() else { return Step::Next };
-        end += level.len() + usize::from(depth > 0);
-        if hidden || (wanted != "+" && wanted != level) {
-            return if end < topic.len() { Step::Skip(end) } else { Step::Next };
+        let start = if depth > 0 { end + 1 } else { 0 };
+        end = start + level.len();
+        if hidden {
+            return if end < topic.len() { behind(&topic[..end]) } else { Step::Next };
+        }
+        if wanted != "+" && wanted != level {
+            return seek(&topic[..start], wanted, topic);
         }
     }
-    if end == topic.len() { Step::Match } else { Step::Skip(end) }
+    if end == topic.len() { Step::Match } else { behind(&topic[..end]) }
+}
+
+/// To `wanted` below `parent`, or to what is below that, or behind the parent: the first of them
+/// that is behind `topic`.
+fn seek(parent: &str, wanted: &str, topic: &str) -> Step {
+    let target = format!("{parent}{wanted}");
+    if target.as_str() > topic {
+        return Step::Jump(target);
+    }
+    let below = format!("{target}/");
+    if below.as_str() > topic {
+        return Step::Jump(below);
+    }
+    parent.strip_suffix('/').map_or(Step::End, behind)
+}
+
+/// Behind all topics below this one. The byte after `/` is `0`.
+fn behind(topic: &str) -> Step {
+    Step::Jump(format!("{topic}0"))
 }
 
 /// What stands before the first wildcard; `None` without one.
 fn literal_prefix(path: &str) -> Option<&str> {
     path.find(['+', '#']).map(|at| &path[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::broker::engine::session::SessionId;
+    use crate::mqtt::packet::Publish;
+    use crate::mqtt::{Properties, QoS, TopicName};
+
+    fn publication(topic: &str, serial: u64) -> Arc<Publication> {
+        let publish = Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: true,
+            topic: TopicName::new(topic).expect("a topic"),
+            id: None,
+            payload: Bytes::from_static(b"x"),
+            properties: Properties::new(),
+        };
+        Arc::new(Publication::new(publish, SessionId(0), serial, true, Instant::now()))
+    }
+
+    fn replay(retained: &Retained, filter: &str, scan: usize) -> Vec<String> {
+        let filter = TopicFilter::new(filter).expect("a filter");
+        let grant = Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: None };
+        let mut replay = Replay::new(filter, grant, 1, 1);
+        let mut found = Vec::new();
+        loop {
+            match retained.next(&mut replay, &mut scan.clone(), Instant::now()) {
+                Found::Message(publication) => found.push(publication.topic.to_string()),
+                Found::Pause => {}
+                Found::End => return found,
+            }
+        }
+    }
+
+    /// Every topic and filter of up to three levels out of these: the cursor finds what the matcher
+    /// says, in order, however often it pauses.
+    #[test]
+    fn a_replay_finds_what_its_filter_matches() {
+        let levels = ["", "a", "a-", "a0", "b", "$s"];
+        let mut retained = Retained::default();
+        let mut topics = Vec::new();
+        for a in levels {
+            topics.push(a.to_owned());
+            for b in levels {
+                topics.push(format!("{a}/{b}"));
+                topics.extend(levels.map(|c| format!("{a}/{b}/{c}")));
+            }
+        }
+        topics.retain(|topic| !topic.is_empty());
+        for topic in &topics {
+            assert!(retained.set(&publication(topic, 1)));
+        }
+        topics.sort();
+        let wild = ["", "a", "a-", "+", "#", "$s"];
+        for a in wild {
+            for b in wild {
+                for filter in [a.to_owned(), format!("{a}/{b}"), format!("{a}/{b}/#"), format!("{a}/+/{b}")] {
+                    let Ok(valid) = TopicFilter::new(filter.as_str()) else { continue };
+                    let name = |topic: &str| TopicName::new(topic).expect("a topic");
+                    let expected: Vec<String> =
+                        topics.iter().filter(|topic| valid.matches(&name(topic))).cloned().collect();
+                    assert_eq!(replay(&retained, &filter, 1), expected, "{filter}");
+                    assert_eq!(replay(&retained, &filter, 1000), expected, "{filter}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_after_the_subscription_is_left_out() {
+        let mut retained = Retained::default();
+        retained.set(&publication("t/1", 1));
+        retained.set(&publication("t/2", 2));
+        assert_eq!(replay(&retained, "t/#", 9), ["t/1"]);
+    }
+
+    #[test]
+    fn levels_that_cannot_match_are_skipped() {
+        let mut retained = Retained::default();
+        for n in 0..1000 {
+            retained.set(&publication(&format!("a/{n}"), 1));
+            retained.set(&publication(&format!("b/{n}"), 1));
+        }
+        retained.set(&publication("c/x", 1));
+        let filter = TopicFilter::new("+/x").expect("a filter");
+        let grant = Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: None };
+        let mut scan = 12;
+        let mut replay = Replay::new(filter, grant, 1, 1);
+        assert!(matches!(retained.next(&mut replay, &mut scan, Instant::now()), Found::Message(_)));
+    }
 }

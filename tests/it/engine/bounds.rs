@@ -1,0 +1,375 @@
+//! What no peer can make the engine do: hold without bound, or panic.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytestring::ByteString;
+use mqttlab::broker::auth::{Rules, Zone};
+use mqttlab::broker::config::SessionLimits;
+use mqttlab::broker::engine::{ConnId, Engine, Frame, Loss, Output, Peer};
+use mqttlab::broker::log::LogTypes;
+use mqttlab::mqtt::packet::{
+    Ack, Auth, ConnAck, Connect, Disconnect, Publish, RetainHandling, SubAck, Subscribe, Subscription,
+    SubscriptionOptions, Unsubscribe, Will,
+};
+use mqttlab::mqtt::{
+    Packet, PacketId, Properties, Property, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName,
+};
+
+use super::Setup;
+
+/// An engine with helpers that take no time.
+struct Bench {
+    engine: Engine,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(setup: &Setup) -> Self {
+        let now = Instant::now();
+        let rules = Rules::new(vec![Zone { allow_anonymous: true, ..Zone::default() }]);
+        Self { engine: Engine::new(setup.config(), Arc::new(rules), 1, now), now }
+    }
+
+    fn open(&mut self) -> ConnId {
+        self.engine.open(Peer { listener: 0, address: None }, self.now)
+    }
+
+    fn connect(&mut self, client_id: &str) -> ConnId {
+        let conn = self.open();
+        let connect = Connect { client_id: client_id.into(), clean_start: true, ..Connect::default() };
+        self.engine.handle_connect(conn, connect, Ok(()), self.now);
+        self.take(conn, usize::MAX);
+        conn
+    }
+
+    fn send(&mut self, conn: ConnId, packet: Packet) {
+        self.engine.handle_packet(conn, packet, 10, self.now);
+    }
+
+    /// Frames of one call, and whether there are more.
+    fn take(&mut self, conn: ConnId, most: usize) -> (Vec<Frame>, bool) {
+        let mut frames = Vec::new();
+        let drained = self.engine.take_frames(conn, most, &mut frames, self.now);
+        (frames, drained.more)
+    }
+
+    /// Log lines since the last call.
+    fn log(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.engine.poll_output())
+            .filter_map(|output| match output {
+                Output::Log(line) => Some(line.text),
+                Output::Wake(_) => None,
+            })
+            .collect()
+    }
+}
+
+fn id(number: u16) -> PacketId {
+    PacketId::new(number).expect("not zero")
+}
+
+fn publish(topic: &str, qos: QoS, payload: Vec<u8>, retain: bool) -> Packet {
+    Packet::Publish(Publish {
+        dup: false,
+        qos,
+        retain,
+        topic: TopicName::new(topic).expect("a topic"),
+        id: (qos != QoS::AtMostOnce).then_some(id(1)),
+        payload: payload.into(),
+        properties: Properties::new(),
+    })
+}
+
+fn subscribe(filter: &str, qos: QoS) -> Packet {
+    Packet::Subscribe(Subscribe {
+        id: id(1),
+        properties: Properties::new(),
+        subscriptions: vec![Subscription {
+            filter: TopicFilter::new(filter).expect("a filter"),
+            options: SubscriptionOptions { qos, ..SubscriptionOptions::default() },
+        }],
+    })
+}
+
+#[test]
+fn qos_0_for_a_client_that_does_not_read_is_dropped_and_that_is_said_once() {
+    let mut bench = Bench::new(&Setup { logs: LogTypes::NOTICE, ..Setup::default() });
+    let (slow, fast) = (bench.connect("slow"), bench.connect("fast"));
+    bench.send(slow, subscribe("t", QoS::AtMostOnce));
+    bench.take(slow, usize::MAX);
+    bench.log();
+    for _ in 0..100_000 {
+        bench.send(fast, publish("t", QoS::AtMostOnce, vec![0; 100], false));
+    }
+    assert_eq!(bench.log(), ["Outgoing messages are being dropped for client slow."]);
+    let (frames, more) = bench.take(slow, usize::MAX);
+    assert!(!more && (1000..10_000).contains(&frames.len()), "{} messages waited", frames.len());
+    bench.send(fast, publish("t", QoS::AtMostOnce, vec![1], false));
+    assert_eq!(bench.take(slow, usize::MAX).0.len(), 1);
+    assert_eq!(bench.engine.stats().publish_dropped, 100_000 - frames.len() as u64);
+}
+
+#[test]
+fn large_messages_for_a_client_that_does_not_read_are_bounded_in_bytes() {
+    let mut bench = Bench::new(&Setup::default());
+    let (slow, fast) = (bench.connect("slow"), bench.connect("fast"));
+    bench.send(slow, subscribe("t", QoS::AtMostOnce));
+    bench.take(slow, usize::MAX);
+    for _ in 0..200 {
+        bench.send(fast, publish("t", QoS::AtMostOnce, vec![0; 1 << 20], false));
+    }
+    let (frames, _) = bench.take(slow, usize::MAX);
+    assert!((8..40).contains(&frames.len()), "{} MiB waited", frames.len());
+}
+
+#[test]
+fn qos_1_for_a_client_that_does_not_read_is_inflight_and_queue() {
+    let limits = SessionLimits { max_queued_messages: 50, ..SessionLimits::default() };
+    let mut bench = Bench::new(&Setup { limits, ..Setup::default() });
+    let (slow, fast) = (bench.connect("slow"), bench.connect("fast"));
+    bench.send(slow, subscribe("t", QoS::AtLeastOnce));
+    bench.take(slow, usize::MAX);
+    for _ in 0..500 {
+        bench.send(fast, publish("t", QoS::AtLeastOnce, vec![0; 10], false));
+        assert_eq!(bench.take(fast, usize::MAX).0.len(), 1, "the publisher is answered");
+    }
+    let mut received = 0;
+    loop {
+        let (frames, _) = bench.take(slow, usize::MAX);
+        if frames.is_empty() {
+            break;
+        }
+        for frame in frames {
+            let Packet::Publish(publish) = frame.to_packet(ProtocolVersion::V311) else { continue };
+            received += 1;
+            bench.send(slow, Packet::PubAck(Ack::success(publish.id.expect("QoS 1"))));
+        }
+    }
+    assert_eq!(received, 20 + 50);
+}
+
+#[test]
+fn a_replay_of_many_retained_messages_waits_for_its_reader() {
+    let mut bench = Bench::new(&Setup::default());
+    let fast = bench.connect("fast");
+    for n in 0..20_000 {
+        bench.send(fast, publish(&format!("t/{n}"), QoS::AtMostOnce, vec![0; 10], true));
+    }
+    let slow = bench.connect("slow");
+    for _ in 0..100 {
+        bench.send(slow, subscribe("t/#", QoS::AtMostOnce));
+    }
+    let (first, mut more) = bench.take(slow, usize::MAX);
+    assert!(first.len() < 2000, "{} frames waited", first.len());
+    let mut received = first.len();
+    while more {
+        let (frames, again) = bench.take(slow, 1000);
+        received += frames.len();
+        more = again;
+    }
+    let publishes = received - 100;
+    // Only the last of the same subscriptions is replayed, behind what the first had begun.
+    assert!((20_000..60_000).contains(&publishes), "{publishes} messages");
+}
+
+#[test]
+fn answers_that_nobody_reads_end_the_connection() {
+    let mut bench = Bench::new(&Setup { logs: LogTypes::NOTICE, ..Setup::default() });
+    let conn = bench.connect("a");
+    bench.log();
+    for _ in 0..200_000 {
+        bench.send(conn, Packet::PingReq);
+    }
+    assert_eq!(bench.log(), ["Client a [memory:0] disconnected: quota exceeded."]);
+    let (frames, _) = bench.take(conn, usize::MAX);
+    assert!(frames.len() < 70_000);
+}
+
+/// Numbers from a seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % limit
+    }
+
+    fn small(&mut self) -> u8 {
+        u8::try_from(self.below(256)).expect("a byte")
+    }
+
+    fn qos(&mut self) -> QoS {
+        QoS::from_u8(self.small() % 3).expect("0 to 2")
+    }
+
+    fn id(&mut self) -> PacketId {
+        id([1, 2, 3, 65_534, 65_535][usize::from(self.small() % 5)])
+    }
+
+    fn topic(&mut self) -> TopicName {
+        let deep = "/".repeat(201);
+        let all = ["t", "t/1", "$SYS/x", "$share/g/t", "", &deep];
+        TopicName::new(all[usize::from(self.small()) % all.len()]).unwrap_or_default()
+    }
+
+    fn filter(&mut self) -> TopicFilter {
+        let all = ["t", "t/+", "#", "$share/g/#", "$share/h/t", "$SYS/#", "+/1"];
+        TopicFilter::new(all[usize::from(self.small()) % all.len()]).expect("a filter")
+    }
+
+    fn ack(&mut self) -> Ack {
+        Ack::with_reason(self.id(), ReasonCode([0, 0, 0, 0x80, 0x92][usize::from(self.small() % 5)]))
+    }
+
+    fn properties(&mut self) -> Properties {
+        let number = [0, 1, 2, u32::MAX][usize::from(self.small() % 4)];
+        let short = [0, 1, 10, u16::MAX][usize::from(self.small() % 4)];
+        let all = [
+            Property::SessionExpiryInterval(number),
+            Property::ReceiveMaximum(short.max(1)),
+            Property::MaximumPacketSize(number.max(1)),
+            Property::TopicAlias(short),
+            Property::MessageExpiryInterval(number),
+            Property::WillDelayInterval(number),
+            Property::SubscriptionIdentifier(1),
+            Property::UserProperty(ByteString::from("a"), ByteString::from("b")),
+        ];
+        all.into_iter().filter(|_| self.below(4) == 0).collect()
+    }
+
+    fn connect(&mut self) -> Connect {
+        let will = Will {
+            topic: TopicName::new("t/1").expect("a topic"),
+            payload: "gone".into(),
+            qos: self.qos(),
+            retain: self.below(2) == 0,
+            properties: self.properties(),
+        };
+        Connect {
+            version: ProtocolVersion::ALL[usize::from(self.small() % 3)],
+            clean_start: self.below(2) == 0,
+            keep_alive: u16::from(self.small() % 3),
+            client_id: ["", "a", "b"][usize::from(self.small() % 3)].into(),
+            will: (self.below(2) == 0).then_some(will),
+            properties: self.properties(),
+            ..Connect::default()
+        }
+    }
+
+    fn packet(&mut self) -> Packet {
+        match self.below(24) {
+            0..=7 => {
+                let qos = self.qos();
+                Packet::Publish(Publish {
+                    dup: self.below(2) == 0,
+                    qos,
+                    retain: self.below(3) == 0,
+                    topic: self.topic(),
+                    id: (qos != QoS::AtMostOnce).then(|| self.id()),
+                    payload: vec![0; usize::from(self.small())].into(),
+                    properties: self.properties(),
+                })
+            }
+            8..=10 => Packet::Subscribe(Subscribe {
+                id: self.id(),
+                properties: self.properties(),
+                subscriptions: (0..=self.below(3))
+                    .map(|_| Subscription {
+                        filter: self.filter(),
+                        options: SubscriptionOptions {
+                            qos: self.qos(),
+                            no_local: self.below(4) == 0,
+                            retain_as_published: self.below(2) == 0,
+                            retain_handling: RetainHandling::Send,
+                        },
+                    })
+                    .collect(),
+            }),
+            11 => Packet::Unsubscribe(Unsubscribe {
+                id: self.id(),
+                properties: self.properties(),
+                filters: vec![self.filter(), self.filter()],
+            }),
+            12..=13 => Packet::PubAck(self.ack()),
+            14..=15 => Packet::PubRec(self.ack()),
+            16..=17 => Packet::PubRel(self.ack()),
+            18..=19 => Packet::PubComp(self.ack()),
+            20 => Packet::PingReq,
+            21 => Packet::Disconnect(Disconnect {
+                reason: ReasonCode(self.small() % 5),
+                properties: self.properties(),
+            }),
+            22 if self.below(4) == 0 => Packet::Connect(Box::new(self.connect())),
+            22 if self.below(4) == 0 => Packet::Auth(Auth::default()),
+            22 if self.below(4) == 0 => Packet::ConnAck(ConnAck::default()),
+            22 if self.below(4) == 0 => {
+                Packet::SubAck(SubAck { id: self.id(), properties: Properties::new(), codes: Vec::new() })
+            }
+            _ => Packet::PingResp,
+        }
+    }
+}
+
+/// Clients that send whatever they like, whenever they like, and read now and then.
+fn abuse(seed: u64) {
+    let mut random = Random(seed);
+    let limits = SessionLimits {
+        max_inflight_messages: 2,
+        max_queued_messages: 3,
+        persistent_client_expiration: Some(Duration::from_secs(3)),
+        ..SessionLimits::default()
+    };
+    let mut bench = Bench::new(&Setup { limits, logs: LogTypes::ALL, ..Setup::default() });
+    let mut conns: Vec<ConnId> = (0..4).map(|_| bench.open()).collect();
+    for _ in 0..400 {
+        let at = usize::from(random.small()) % conns.len();
+        let conn = conns[at];
+        match random.below(12) {
+            0 => {
+                bench.engine.handle_loss(conn, Loss::Eof, bench.now);
+                conns[at] = bench.open();
+            }
+            1..=2 => bench.engine.handle_connect(conn, random.connect(), Ok(()), bench.now),
+            3 => {
+                bench.now += Duration::from_millis(random.below(2000));
+                bench.engine.handle_timeout(bench.now);
+            }
+            4..=5 => {
+                let mut frames = Vec::new();
+                let most = usize::try_from(random.below(300)).expect("small");
+                let drained = bench.engine.take_frames(conn, most, &mut frames, bench.now);
+                if drained.close {
+                    conns[at] = bench.open();
+                }
+            }
+            _ => bench.send(conn, random.packet()),
+        }
+        bench.log();
+    }
+    for conn in conns {
+        bench.engine.handle_loss(conn, Loss::Eof, bench.now);
+    }
+    bench.now += Duration::from_secs(1000);
+    bench.engine.handle_timeout(bench.now);
+    let stats = bench.engine.stats();
+    assert_eq!(
+        (stats.clients_connected, stats.sessions, stats.subscriptions, stats.shared_subscriptions),
+        (0, 0, 0, 0),
+        "nothing is left of clients that are gone"
+    );
+    // The last are those of retained messages with the longest expiry there is.
+    bench.now += Duration::from_secs(u64::from(u32::MAX) + 1);
+    bench.engine.handle_timeout(bench.now);
+    assert_eq!(bench.engine.poll_timeout(), None, "no timer is left");
+}
+
+#[test]
+fn nothing_that_clients_send_breaks_the_engine() {
+    for seed in 0..500 {
+        if let Err(panic) = std::panic::catch_unwind(|| abuse(seed)) {
+            eprintln!("abuse: seed {seed} failed");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
