@@ -402,3 +402,133 @@ async fn until_due(due: Option<std::time::Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::time::Duration;
+
+    use super::*;
+    use crate::mqtt::codec::Limits;
+    use crate::mqtt::packet::{Ack, Connect};
+    use crate::mqtt::{Properties, QoS, TopicName};
+    use crate::net::framed::Received;
+    use crate::net::memory;
+
+    const V: ProtocolVersion = ProtocolVersion::V311;
+
+    /// A client and the other end of its pipe, which a test plays by hand.
+    async fn pair(options: &Options) -> (Client, Framed) {
+        let (address, mut acceptor) = memory::listener();
+        let broker = async {
+            let pipe = acceptor.accept().await.expect("one comes");
+            let mut broker = Framed::new(Box::new(pipe), Decoder::server(Limits::default()));
+            assert!(matches!(broker.recv().await, Received::Packet(Packet::Connect(_), _)));
+            broker.push(&Packet::ConnAck(ConnAck::default()), V);
+            broker.flush().await.expect("room");
+            broker
+        };
+        let endpoint = Endpoint::Memory(address);
+        let connecting = Client::connect(&endpoint, options, Session::default(), None);
+        let (connected, broker) = tokio::join!(connecting, broker);
+        (connected.expect("let in").0, broker)
+    }
+
+    fn options() -> Options {
+        Options::new(Connect { keep_alive: 60, client_id: "c".into(), ..Connect::default() })
+    }
+
+    fn publish(qos: QoS, id: Option<u16>) -> Publish {
+        Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic: TopicName::new("t").expect("a name"),
+            id: id.and_then(PacketId::new),
+            payload: Bytes::new(),
+            properties: Properties::new(),
+        }
+    }
+
+    async fn packet(broker: &mut Framed) -> Packet {
+        match broker.recv().await {
+            Received::Packet(packet, _) => packet,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_pipelined_and_acknowledged_in_any_order() {
+        let (mut client, mut broker) = pair(&options()).await;
+        let ids: Vec<PacketId> = (0..3)
+            .map(|_| client.start_publish(publish(QoS::AtLeastOnce, None)).expect("free").expect("an id"))
+            .collect();
+        client.flush().await.expect("room");
+        for _ in 0..3 {
+            assert!(matches!(packet(&mut broker).await, Packet::Publish(_)));
+        }
+        for id in ids.iter().rev() {
+            broker.push(&Packet::PubAck(Ack::success(*id)), V);
+        }
+        broker.push(&Packet::Publish(publish(QoS::AtMostOnce, None)), V);
+        broker.flush().await.expect("room");
+        for id in &ids {
+            assert_eq!(client.wait(*id).await, Ok(Packet::PubAck(Ack::success(*id))));
+        }
+        assert_eq!(client.wait(ids[0]).await, Err(Lost::Unknown), "it was taken");
+        // What came while waiting is not lost, and keeps its order.
+        for id in ids.iter().rev() {
+            assert_eq!(client.next().await, Event::Packet(Packet::PubAck(Ack::success(*id))));
+        }
+        assert!(matches!(client.next().await, Event::Packet(Packet::Publish(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_pings_when_the_keep_alive_demands_it_and_answers_only_what_it_is_told() {
+        for raw in [false, true] {
+            let (mut client, mut broker) = pair(&Options { raw, ..options() }).await;
+            broker.push(&Packet::Publish(publish(QoS::ExactlyOnce, Some(9))), V);
+            broker.push(&Packet::Publish(publish(QoS::ExactlyOnce, Some(9))), V);
+            broker.flush().await.expect("room");
+            let begin = Instant::now();
+            assert!(matches!(client.next().await, Event::Packet(Packet::Publish(_))));
+            assert_eq!(matches!(client.next().await, Event::Repeated(_)), !raw);
+            let hears = async {
+                let mut packets = Vec::new();
+                while packets.len() < 3 {
+                    packets.push(packet(&mut broker).await);
+                }
+                packets
+            };
+            tokio::select! {
+                packets = hears => {
+                    assert!(!raw);
+                    let pubrec = || Packet::PubRec(Ack::success(PacketId::new(9).expect("not zero")));
+                    assert_eq!(packets, [pubrec(), pubrec(), Packet::PingReq]);
+                    assert_eq!(begin.elapsed().as_secs(), 45);
+                }
+                event = client.next() => panic!("{event:?}"),
+                () = tokio::time::sleep(Duration::from_secs(600)) => assert!(raw, "not a word is right for raw only"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_comes_again_and_again_and_ends_what_waits() {
+        let (mut client, broker) = pair(&options()).await;
+        let id = client.start_publish(publish(QoS::AtLeastOnce, None)).expect("free").expect("an id");
+        drop(broker);
+        assert_eq!(client.wait(id).await, Err(Lost::Closed(Closed::Eof)));
+        assert_eq!(client.ping().await, Err(Lost::Closed(Closed::Eof)));
+        assert_eq!(client.next().await, Event::Closed(Closed::Eof));
+        assert_eq!(client.next().await, Event::Closed(Closed::Eof));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_that_does_not_answer_is_given_up() {
+        let (address, _acceptor) = memory::listener();
+        let endpoint = Endpoint::Memory(address);
+        let failure = Client::connect(&endpoint, &options(), Session::default(), None).await;
+        assert!(matches!(failure, Err(ConnectFailure::TimedOut)));
+    }
+}

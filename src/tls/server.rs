@@ -43,3 +43,42 @@ pub fn check_authorities(file: PemFile<'_>) -> Result<(), MaterialError> {
     let bad = |detail| MaterialError::Authorities { file: file.name.to_owned(), detail };
     material::certificates(file.pem).map(drop).map_err(bad)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::tls::authority::{Authority, DAY, Issued, KeyAlgorithm, ServerRequest, Validity};
+
+    fn issued() -> Issued {
+        let validity = Validity::starting(SystemTime::now(), DAY);
+        let key = KeyAlgorithm::EcdsaP256;
+        let authority = Authority::new("lab", key, validity).expect("made");
+        let names = vec!["localhost".to_owned()];
+        let request = ServerRequest { common_name: "broker".into(), names, validity, key };
+        authority.issue_server(&request).expect("signed")
+    }
+
+    fn message(chain: &str, key: &str) -> String {
+        let chain = PemFile { name: "s.crt", pem: chain.as_bytes() };
+        let key = PemFile { name: "s.key", pem: key.as_bytes() };
+        config(chain, key).map_or_else(|error| error.to_string(), |_| "good".to_owned())
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_mosquitto_says_it() {
+        let (one, other) = (issued(), issued());
+        assert_eq!(message(&one.certificate_pem, &one.key_pem), "good");
+        let inconsistent = "Server certificate/key are inconsistent.";
+        assert_eq!(message(&one.certificate_pem, &other.key_pem), inconsistent);
+        let no_certificate = message(&one.key_pem, &one.key_pem);
+        assert!(no_certificate.starts_with("Unable to load server certificate \"s.crt\". Check certfile."));
+        let no_key = message(&one.certificate_pem, &one.certificate_pem);
+        assert!(no_key.starts_with("Unable to load server key file \"s.key\". Check keyfile."), "{no_key}");
+        let authorities = check_authorities(PemFile { name: "ca.crt", pem: b"" }).expect_err("empty");
+        assert!(
+            authorities.to_string().starts_with("Unable to load CA certificates. Check cafile \"ca.crt\".")
+        );
+    }
+}

@@ -393,3 +393,65 @@ async fn plain_clients_on_a_tls_port_are_closed_and_named_in_the_log() {
     assert!(matches!(other_way, ConnectError::Tls { .. }), "{other_way}");
     process.wait_for_line("appears to be using TLS to connect to a non-TLS listener");
 }
+
+/// A session of one revision with every packet that a client may send.
+fn whole_session(version: ProtocolVersion) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    let ack = || mqttlab::mqtt::packet::Ack::success(mqttlab::mqtt::PacketId::FIRST);
+    let mut message = publish("t", "payload", ExactlyOnce);
+    message.id = Some(mqttlab::mqtt::PacketId::FIRST);
+    let packets = [
+        Packet::Connect(Box::new(options(version, "hostile").connect)),
+        Packet::Subscribe(subscribe("t/#", AtLeastOnce)),
+        Packet::Publish(message),
+        Packet::PubRel(ack()),
+        Packet::PubAck(ack()),
+        Packet::PubRec(ack()),
+        Packet::PubComp(ack()),
+        Packet::PingReq,
+        Packet::Disconnect(Disconnect::default()),
+    ];
+    for packet in packets {
+        encode(&packet, version, &mut bytes);
+    }
+    bytes
+}
+
+/// The next of a sequence of numbers that looks random (xorshift).
+fn random(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    usize::try_from(*state >> 33).expect("31 bits")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_hostile_inputs_end_their_own_connection_and_nothing_else() {
+    let broker = start(Medium::Sockets).await;
+    let mut witness = connect(&broker.endpoint(0), V5, "witness").await;
+    witness.subscribe(subscribe("alive", AtLeastOnce)).await.expect("granted");
+    let sessions = ProtocolVersion::ALL.map(whole_session);
+    for seed in 1..=1000_u64 {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut bytes = sessions[random(&mut state) % 3].to_vec();
+        for _ in 0..=random(&mut state) % 4 {
+            let at = random(&mut state) % bytes.len();
+            let byte = u8::try_from(random(&mut state) % 256).expect("a byte");
+            match random(&mut state) % 4 {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                2 => drop(bytes.remove(at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        let mut socket = socket(port(&broker)).await;
+        // The broker may have closed before all was written.
+        let _ = socket.write_all(&bytes).await;
+        let _ = socket.shutdown().await;
+        read_to_end(socket).await;
+        if seed % 100 == 0 {
+            witness.publish(publish("alive", seed.to_string(), AtLeastOnce)).await.expect("served");
+            assert_eq!(next_message(&mut witness).await.payload, seed.to_string(), "at seed {seed}");
+        }
+    }
+}
