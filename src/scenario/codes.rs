@@ -29,6 +29,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("L022", "a step is not of the form `- actor: verb`"),
     ("L023", "keys that exclude each other"),
     ("L024", "a name that cannot be used"),
+    ("L025", "there are more findings than are shown"),
     ("T001", "not a table"),
     ("T002", "an unknown column"),
     ("T003", "a column is missing"),

@@ -11,32 +11,64 @@ use std::sync::Arc;
 use super::node::{self, Node};
 use super::value::Template;
 use super::{LoadOptions, ScenarioFiles};
-use crate::diagnostic::{Diagnostic, Source, Span};
+use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::mqtt::ProtocolVersion;
 use crate::text::did_you_mean;
 
+/// Findings of one file that are kept; who has more reads none of them.
+const MOST_FINDINGS: usize = 200;
+
 /// Findings, each once.
 #[derive(Default)]
-pub(super) struct Problems(RefCell<Vec<Diagnostic>>);
+pub(super) struct Problems {
+    list: RefCell<Vec<Diagnostic>>,
+    known: RefCell<BTreeSet<Identity>>,
+    /// Those that came when the list was full.
+    more: Cell<usize>,
+    errors: Cell<usize>,
+}
+
+/// What makes two findings the same: code, file, place, message.
+type Identity = (&'static str, String, usize, String);
 
 impl Problems {
     /// Keeps a finding unless it is known.
     pub fn push(&self, finding: Diagnostic) {
-        let mut list = self.0.borrow_mut();
-        if !list.contains(&finding) {
+        self.errors.set(self.errors.get() + usize::from(finding.is_error()));
+        let (name, start) = match &finding.span {
+            Some(span) => (span.source.name.clone(), span.range.start),
+            None => (String::new(), 0),
+        };
+        if !self.known.borrow_mut().insert((finding.code, name, start, finding.message.clone())) {
+            return;
+        }
+        let mut list = self.list.borrow_mut();
+        if list.len() < MOST_FINDINGS {
             list.push(finding);
+        } else {
+            self.more.set(self.more.get() + 1);
         }
     }
 
     /// True if there is an error.
     pub fn any_error(&self) -> bool {
-        crate::diagnostic::has_errors(&self.0.borrow())
+        self.errors.get() > 0
+    }
+
+    /// Errors so far, those that were known already counted again.
+    pub fn errors(&self) -> usize {
+        self.errors.get()
     }
 
     /// All, in the order of the file.
     pub fn into_sorted(self) -> Vec<Diagnostic> {
-        let mut list = self.0.into_inner();
+        let mut list = self.list.into_inner();
         list.sort_by_key(|finding| finding.span.as_ref().map(|span| span.range.start));
+        if self.more.get() > 0 {
+            let message = format!("{} more are not shown", crate::text::plural(self.more.get(), "finding"));
+            let severity = if self.errors.get() > 0 { Severity::Error } else { Severity::Warning };
+            list.push(Diagnostic { severity, ..Diagnostic::file_error("L025", message) });
+        }
         list
     }
 }

@@ -71,10 +71,10 @@ fn broken_files_are_answered_with_all_their_findings() {
         seen.insert(code);
         insta::assert_snapshot!(name, rendered(&loaded));
     }
-    // L000 is the command line's; T011 needs a table that is read well.
+    // L000 is the command line's, L025 needs a long file, T011 a table that is read well.
     let missing: Vec<&str> =
         CODES.iter().map(|(code, _)| *code).filter(|code| !seen.contains(*code)).collect();
-    assert_eq!(missing, ["L000", "T011"], "codes without an example");
+    assert_eq!(missing, ["L000", "L025", "T011"], "codes without an example");
 }
 
 #[test]
@@ -86,6 +86,17 @@ fn every_code_that_is_given_is_listed() {
         }
     }
     assert_eq!(listed.len(), CODES.len(), "a code is listed twice");
+}
+
+#[test]
+fn a_file_of_nothing_but_errors_is_answered_briefly() {
+    let head = "lab: 1\nscenarios:\n- id: one\n  acl_table: |\n    | Topic | Publish |\n    |-|-|\n";
+    let rows = "    | a/# | yes |\n".repeat(20_000);
+    let loaded = read("t.yaml", &(head.to_owned() + &rows));
+    assert!(loaded.cases.is_empty());
+    assert_eq!(loaded.diagnostics.len(), 201);
+    let last = loaded.diagnostics.last().map(|finding| (finding.code, finding.message.as_str()));
+    assert_eq!(last, Some(("L025", "19800 findings more are not shown")));
 }
 
 #[test]

@@ -110,6 +110,7 @@ fn case(
     header: &Header,
     body: Option<BodyNode>,
 ) -> Option<Case> {
+    let errors = scope.inputs.problems.errors();
     let setup = setup_for(file, &mut scope, fields);
     let client_nodes = merge(file.clients.as_ref(), fields.get("clients"), 1);
     let clients = client_nodes.as_ref().map(|node| clients(&scope, node, &setup.broker)).unwrap_or_default();
@@ -126,7 +127,10 @@ fn case(
     }
     case.file.clone_from(&header.span.source.name);
     (case.spec, case.spec_spans) = spec.into_iter().unzip();
-    lint::case(&scope, &mut case);
+    // What follows from steps means nothing while some of them cannot be read.
+    if scope.inputs.problems.errors() == errors {
+        lint::case(&scope, &mut case);
+    }
     lint::unused_in_scenario(&scope, fields, &case);
     file.used.borrow_mut().extend(scope.used.into_inner());
     Some(case)

@@ -5,9 +5,10 @@ use super::{Actor, Args, StepReader, VerbSpec};
 use crate::mqtt::packet::PacketType;
 use crate::mqtt::{Properties, QoS};
 use crate::scenario::Payload;
-use crate::scenario::decode::properties::{Carrier, to_send};
+use crate::scenario::decode::properties::{Carrier, needs_v5, to_send};
 use crate::scenario::decode::values;
 use crate::scenario::keys::{Shape, key};
+use crate::scenario::node::{Kind, Node};
 use crate::scenario::op::{Op, Reply, Request};
 use crate::scenario::value::Template;
 
@@ -51,12 +52,29 @@ fn decode(reader: &StepReader, args: &Args) -> Option<Op> {
     };
     let reply = reply(scope, fields, PUBLISH_CODES)?;
     let qos = qos?;
-    if let (Some(node), Reply::Codes(_), QoS::AtMostOnce) = (fields.get("expect"), &reply, qos) {
-        scope.error("L023", &node.span, "a message with QoS 0 is not acknowledged, so there is no code");
+    if let (Some(node), Reply::Codes(_)) = (fields.get("expect"), &reply) {
+        code_can_come(reader, args, node, qos)?;
     }
     Some(Op::Send(
         args.client(),
         Request::Publish { topic: topic?, payload: payload?, qos, retain: retain?, properties },
         reply,
     ))
+}
+
+/// The acknowledgement that is named must be the one of this QoS, and have a code at all.
+fn code_can_come(reader: &StepReader, args: &Args, node: &Node, qos: QoS) -> Option<()> {
+    let Kind::Map(entries) = &node.kind else { return Some(()) };
+    let (packet, _) = entries.first()?;
+    let comes = match qos {
+        QoS::AtMostOnce => "no acknowledgement",
+        QoS::AtLeastOnce => "puback",
+        QoS::ExactlyOnce => "pubrec",
+    };
+    if packet.text != comes {
+        let message = format!("a message with QoS {qos} is answered by {comes}, not by {}", packet.text);
+        reader.scope.error("L023", &packet.span, message);
+        return None;
+    }
+    needs_v5(reader.scope, node, "a code in an acknowledgement", reader.version(args.client())).then_some(())
 }

@@ -10,7 +10,7 @@ use crate::scenario::decode::properties::{Carrier, needs_v5, to_send};
 use crate::scenario::decode::values;
 use crate::scenario::keys::{Fields, KeySpec, Shape, key};
 use crate::scenario::node::{Kind, Node};
-use crate::scenario::op::{Op, Request};
+use crate::scenario::op::{Op, Reply, Request};
 use crate::scenario::scope::Scope;
 use crate::scenario::value::Template;
 
@@ -160,6 +160,11 @@ fn unsubscribe(reader: &StepReader, args: &Args) -> Option<Op> {
         None => Properties::new(),
     };
     let reply = reply(scope, fields, UNSUBSCRIBE_CODES)?;
+    if let (Some(node), Reply::Codes(_)) = (fields.get("expect"), &reply)
+        && !needs_v5(scope, node, "a code in UNSUBACK", version)
+    {
+        return None;
+    }
     check_count(scope, fields, &reply, filters.len());
     Some(Op::Send(args.client(), Request::Unsubscribe { filters, properties }, reply))
 }
