@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::diagnostic::{Diagnostic, Source};
+use crate::runner::prepare::check::check;
 use crate::scenario::target::FileText;
 use crate::scenario::{self, Case, LoadOptions, Loaded, ScenarioFiles};
 
@@ -139,7 +140,10 @@ impl Read {
         match std::fs::read_to_string(path) {
             Ok(text) => {
                 let source = Source::new(shown(path), text);
-                let loaded = scenario::load(&source, &Disk { base: path }, options);
+                let mut loaded = scenario::load(&source, &Disk { base: path }, options);
+                loaded.diagnostics.extend(check(&loaded.cases));
+                // A file of the command line is found at fault once, not by each sheet that it is for.
+                loaded.diagnostics.retain(|finding| !self.diagnostics().any(|known| known == finding));
                 self.files.push(ReadFile { name: source.name.clone(), loaded });
             }
             Err(error) => self.refuse(path, &error.to_string()),

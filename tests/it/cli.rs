@@ -156,6 +156,30 @@ fn all_findings_of_all_files_are_printed_at_once() {
 }
 
 #[test]
+fn a_students_broken_file_is_invalid_before_anything_starts() {
+    let (folder, file) = folder(TWO);
+    for (option, text, says) in [
+        ("--acl", "topic read a\ntopc read b\n", "did you mean `topic`?"),
+        ("--config", "listener 1883\nmax_inflight_mesages 3\n", "did you mean `max_inflight_messages`?"),
+        ("--password-file", "alice:secret\n", "alice"),
+    ] {
+        let path = folder.path().join("student");
+        fs::write(&path, text).expect("writes");
+        for command in ["check", "run"] {
+            mqttlab()
+                .arg(command)
+                .arg(&file)
+                .arg(option)
+                .arg(&path)
+                .assert()
+                .code(3)
+                .stdout(contains("PASS").not())
+                .stderr(contains(path.display().to_string()).and(contains(says)));
+        }
+    }
+}
+
+#[test]
 fn check_tells_the_least_time_and_the_reading_of_a_table() {
     let (_folder, file) = folder(LONG);
     mqttlab().arg("check").arg(&file).assert().success().stdout(contains("2 cases, at least 10 min 0 s"));
@@ -409,7 +433,7 @@ fn every_code_of_a_finding_is_in_the_reference_and_used() {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     let known: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
-    let literal = Regex::new(r#""([LTCAP][0-9]{3})""#).expect("valid");
+    let literal = Regex::new(r#""([LTSCAP][0-9]{3})""#).expect("valid");
     let mut used = BTreeSet::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {

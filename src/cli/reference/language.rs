@@ -3,6 +3,7 @@
 
 use super::{Entry, entry};
 use crate::broker;
+use crate::runner::prepare;
 use crate::scenario::codes::CODES;
 use crate::scenario::keys::{KeySpec, Shape};
 use crate::scenario::step::{Actor, VERBS};
@@ -94,7 +95,12 @@ pub fn requires() -> Vec<Entry> {
 
 /// Codes of the findings about whatever a person writes.
 pub fn codes() -> Vec<Entry> {
-    CODES.iter().chain(broker::codes::CODES).map(|(code, doc)| entry(*code, *doc)).collect()
+    CODES
+        .iter()
+        .chain(prepare::check::CODES)
+        .chain(broker::codes::CODES)
+        .map(|(code, doc)| entry(*code, *doc))
+        .collect()
 }
 
 /// Keys of a file.
