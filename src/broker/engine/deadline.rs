@@ -64,6 +64,7 @@ impl Deadlines {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
 mod tests {
     use std::time::Duration;
 

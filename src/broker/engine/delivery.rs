@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::broker::auth::Access;
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::Ack;
-use crate::mqtt::{Packet, QoS, codec};
+use crate::mqtt::{Packet, PacketId, QoS};
 use crate::text::escape;
 
 use super::connection::Connection;
@@ -279,12 +279,11 @@ fn is_backlogged(connection: &Connection, max_queued: u32) -> bool {
 fn window(session: &mut Session, connection: &Connection, delivery: Delivery) -> Option<PublishFrame> {
     let mut frame = PublishFrame { delivery, id: None, dup: false, expiry: None };
     if let (Some(most), Some(version)) = (connection.max_packet_size, connection.version) {
-        let mut packet = frame.to_packet(version);
-        if packet.qos != QoS::AtMostOnce {
-            packet.id = Some(crate::mqtt::PacketId::FIRST);
-        }
-        let expiry = if frame.delivery.publication.expires.is_some() { 5 } else { 0 };
-        if codec::encoded_len(&Packet::Publish(packet), version) + expiry > most as usize {
+        // With what it will have at the latest when it is taken.
+        let id = (frame.delivery.qos != QoS::AtMostOnce).then_some(PacketId::FIRST);
+        let expiry = frame.delivery.publication.expires.map(|_| 0);
+        let whole = PublishFrame { id, expiry, ..frame.clone() };
+        if whole.len(version) > most as usize {
             return None;
         }
     }

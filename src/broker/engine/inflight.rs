@@ -165,6 +165,7 @@ fn nth_after(id: PacketId, n: usize) -> PacketId {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
 mod tests {
     use std::sync::Arc;
     use std::time::Instant;

@@ -3,6 +3,8 @@
 //! The vocabulary is quinn's: `handle_*` takes what happened, `poll_*` gives what is to be done.
 //! The hub (`server/hub.rs`) owns the one `Engine` behind the one lock.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod alias;
 mod arena;
 mod connection;

@@ -1,13 +1,14 @@
 //! A publication: one message inside the broker, stored once however many receive it; a delivery:
 //! it as one session gets it; a frame: it (or any packet) addressed to one connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
+use crate::mqtt::codec::{PublishBody, PublishHeader};
 use crate::mqtt::packet::Publish;
 use crate::mqtt::{Packet, PacketId, Properties, Property, ProtocolVersion, QoS, TopicName, codec};
 
@@ -28,6 +29,8 @@ pub struct Publication {
     pub(super) origin: SessionId,
     /// Counts publications, to tell what came before a subscription.
     pub(super) serial: u64,
+    /// What is the same for all 5.0 receivers, encoded for the first of them.
+    body: OnceLock<Box<PublishBody>>,
 }
 
 impl Publication {
@@ -44,7 +47,8 @@ impl Publication {
                     | Property::SubscriptionIdentifier(_)
             )
         });
-        let mut it = Self { topic, payload, qos, retain, properties, expires, origin, serial };
+        let mut it =
+            Self { topic, payload, qos, retain, properties, expires, origin, serial, body: OnceLock::new() };
         if keep || it.payload.len() + it.topic.as_str().len() <= COPY_BYTES {
             it.own();
         }
@@ -64,6 +68,16 @@ impl Publication {
         }
         self.payload = both;
         self.properties = owned_properties(&self.properties);
+    }
+
+    /// What all receivers of a revision share. Without properties that costs no more than to count.
+    fn with_body<R>(&self, version: ProtocolVersion, use_it: impl FnOnce(&PublishBody) -> R) -> R {
+        let new = || PublishBody::new(version, self.topic.clone(), &self.properties, self.payload.clone());
+        if version.is_v5() && !self.properties.is_empty() {
+            use_it(self.body.get_or_init(|| Box::new(new())))
+        } else {
+            use_it(&new())
+        }
     }
 
     /// True once it may not be delivered any more.
@@ -114,18 +128,41 @@ impl PublishFrame {
         });
     }
 
+    fn header(&self) -> PublishHeader {
+        PublishHeader {
+            dup: self.dup,
+            qos: self.delivery.qos,
+            retain: self.delivery.retain,
+            id: self.id,
+            aliased: false,
+        }
+    }
+
+    /// The properties that only this receiver gets.
+    fn own_properties(&self) -> SmallVec<[Property; 2]> {
+        let expiry = self.expiry.map(Property::MessageExpiryInterval);
+        let ids = self.delivery.ids.iter().map(|id| Property::SubscriptionIdentifier(*id));
+        expiry.into_iter().chain(ids).collect()
+    }
+
+    fn encode(&self, version: ProtocolVersion, into: &mut BytesMut) {
+        let own = if version.is_v5() { self.own_properties() } else { SmallVec::new() };
+        self.delivery.publication.with_body(version, |body| body.write(into, self.header(), &own));
+    }
+
+    /// How many bytes it takes on the wire.
+    pub(super) fn len(&self, version: ProtocolVersion) -> usize {
+        let own = if version.is_v5() { self.own_properties() } else { SmallVec::new() };
+        self.delivery.publication.with_body(version, |body| body.len(self.header(), &own))
+    }
+
     /// The packet that travels.
     pub fn to_packet(&self, version: ProtocolVersion) -> Publish {
-        let Delivery { publication, qos, retain, ids } = &self.delivery;
+        let Delivery { publication, qos, retain, ids: _ } = &self.delivery;
         let mut properties = Properties::new();
         if version.is_v5() {
             properties = publication.properties.clone();
-            if let Some(secs) = self.expiry {
-                properties.push(Property::MessageExpiryInterval(secs));
-            }
-            for id in ids {
-                properties.push(Property::SubscriptionIdentifier(*id));
-            }
+            self.own_properties().into_iter().for_each(|property| properties.push(property));
         }
         Publish {
             dup: self.dup,
@@ -153,7 +190,7 @@ impl Frame {
     pub fn encode(&self, version: ProtocolVersion, into: &mut BytesMut) {
         match self {
             Self::Packet(packet) => codec::encode(packet, version, into),
-            Self::Publish(frame) => codec::encode(&Packet::Publish(frame.to_packet(version)), version, into),
+            Self::Publish(frame) => frame.encode(version, into),
         }
     }
 
@@ -197,4 +234,49 @@ pub(super) fn owned_properties(properties: &Properties) -> Properties {
         other => other.clone(),
     };
     properties.iter().map(copy).collect()
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
+mod tests {
+    use super::*;
+
+    /// The shared body and the receiver's header are together what the codec makes of the packet.
+    #[test]
+    fn a_frame_is_encoded_as_its_packet() {
+        let now = Instant::now();
+        for properties in [
+            Properties::new(),
+            Properties::from(vec![
+                Property::UserProperty("a".into(), "b".into()),
+                Property::MessageExpiryInterval(9),
+            ]),
+        ] {
+            let publish = Publish {
+                dup: false,
+                qos: QoS::AtLeastOnce,
+                retain: true,
+                topic: TopicName::new("a/b").expect("a topic"),
+                id: Some(PacketId::FIRST),
+                payload: Bytes::from_static(b"payload"),
+                properties,
+            };
+            let publication = Arc::new(Publication::new(publish, SessionId(0), 1, true, now));
+            for (qos, id, ids) in
+                [(QoS::AtMostOnce, None, vec![]), (QoS::AtLeastOnce, Some(PacketId::FIRST), vec![1, 300])]
+            {
+                let delivery =
+                    Delivery { publication: Arc::clone(&publication), qos, retain: true, ids: ids.into() };
+                let mut frame = PublishFrame { delivery, id, dup: id.is_some(), expiry: None };
+                frame.count_down(now);
+                for version in ProtocolVersion::ALL {
+                    let (mut shared, mut whole) = (BytesMut::new(), BytesMut::new());
+                    Frame::Publish(frame.clone()).encode(version, &mut shared);
+                    codec::encode(&Packet::Publish(frame.to_packet(version)), version, &mut whole);
+                    assert_eq!(shared, whole);
+                    assert_eq!(frame.len(version), whole.len());
+                }
+            }
+        }
+    }
 }

@@ -213,6 +213,7 @@ fn literal_prefix(path: &str) -> Option<&str> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
 mod tests {
     use bytes::Bytes;
 
