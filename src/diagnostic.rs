@@ -4,23 +4,40 @@
 //! returns all of them at once; only the command line prints them.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// A text that a person wrote, and its name.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Source {
     /// The path as it was given.
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Where its lines begin, once somebody asked: a table of thousands of rows asks for each.
+    lines: OnceLock<Vec<usize>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for Source {}
 
 impl Source {
     /// Wraps a text for sharing among spans.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into() })
+        Arc::new(Self { name: name.into(), text: text.into(), lines: OnceLock::new() })
+    }
+
+    fn lines(&self) -> &[usize] {
+        self.lines.get_or_init(|| {
+            let ends = self.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(ends).collect()
+        })
     }
 
     /// Line and column (in characters), both from 1, of a byte offset.
@@ -29,21 +46,18 @@ impl Source {
         while !self.text.is_char_boundary(offset) {
             offset -= 1;
         }
-        let before = &self.text[..offset];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let line = self.lines().partition_point(|start| *start <= offset);
+        let start = self.lines()[line - 1];
+        (line, self.text[start..offset].chars().count() + 1)
     }
 
     /// The bytes of line `line` (from 1), without its end of line.
     pub fn line_span(&self, line: usize) -> Range<usize> {
-        let mut start = 0;
-        for (number, text) in self.text.split('\n').enumerate() {
-            if number + 1 == line {
-                return start..start + text.trim_end_matches('\r').len();
-            }
-            start += text.len() + 1;
-        }
-        self.text.len()..self.text.len()
+        let Some(start) = line.checked_sub(1).and_then(|index| self.lines().get(index)).copied() else {
+            return self.text.len()..self.text.len();
+        };
+        let end = self.lines().get(line).map_or(self.text.len(), |next| next - 1);
+        start..start + self.text[start..end].trim_end_matches('\r').len()
     }
 }
 

@@ -111,7 +111,9 @@ pub async fn run(context: &Context<'_>, table: &Table, rows: &BTreeSet<usize>) -
             let (mut row, packets) = rule(context, table, probes, &driver, left.as_deref()).await;
             row.seconds = share.as_secs_f64();
             if row.trouble.is_some() || wanted.len() <= LOGGED_ROWS {
-                packets.iter().for_each(|packet| packet.record(&context.recorder));
+                for packet in &packets {
+                    packet.record(&context.recorder);
+                }
             }
             found.push(row);
         }

@@ -181,8 +181,7 @@ fn overlap(a: &str, b: &str) -> bool {
     let mut right = b.split('/');
     loop {
         match (left.next(), right.next()) {
-            (None, None) => return true,
-            (Some("#"), _) | (_, Some("#")) => return true,
+            (None, None) | (Some("#"), _) | (_, Some("#")) => return true,
             (Some(x), Some(y)) if x == y || x == "+" || y == "+" => {}
             _ => return false,
         }
