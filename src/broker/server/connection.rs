@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
@@ -47,9 +47,6 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long it then waits for the peer's end of file. Closing while bytes come in would make the
 /// system send a reset, which can destroy our last bytes on their way.
 const LINGER: Duration = Duration::from_millis(100);
-
-/// Password hashes computed at the same time, over all brokers of the process.
-static HASHING: Semaphore = Semaphore::const_new(4);
 
 /// What a listener accepted.
 pub enum Accepted {
@@ -234,7 +231,7 @@ impl Connection {
         let zone = config.listeners.get(self.peer.listener).map_or(0, |listener| listener.security);
         loop {
             let rules = self.hub.rules();
-            let result = authenticate(&rules, zone, &connect).await;
+            let result = authenticate(&self.hub, &rules, zone, &connect).await;
             match self.hub.connect(self.conn, Authenticated { connect, result, by: rules }) {
                 Ok(()) => break,
                 Err(again) => connect = again,
@@ -305,7 +302,12 @@ impl Connection {
 }
 
 /// Whether a CONNECT is let in. A password's hash takes milliseconds and so a thread of its own.
-async fn authenticate(rules: &Arc<Rules>, zone: usize, connect: &Connect) -> Result<(), AuthFailure> {
+async fn authenticate(
+    hub: &Hub,
+    rules: &Arc<Rules>,
+    zone: usize,
+    connect: &Connect,
+) -> Result<(), AuthFailure> {
     let check = |rules: &Rules, connect: &Connect| {
         rules.authenticate(zone, connect.username.as_deref(), connect.password.as_deref())
     };
@@ -313,8 +315,7 @@ async fn authenticate(rules: &Arc<Rules>, zone: usize, connect: &Connect) -> Res
     if !hashes || connect.username.is_none() {
         return check(rules, connect);
     }
-    // The semaphore is never closed; without a permit only the order of work would differ.
-    let _permit = HASHING.acquire().await.ok();
+    let _permit = hub.hashing().await;
     let (rules, credentials) = (Arc::clone(rules), connect.clone());
     let verdict = spawn_blocking(move || {
         rules.authenticate(zone, credentials.username.as_deref(), credentials.password.as_deref())

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::LogSink;
 use crate::broker::auth::{AuthFailure, Rules};
@@ -39,7 +39,13 @@ pub struct Hub {
     core: Mutex<Core>,
     deadline_moved: Notify,
     log: Mutex<LogSink>,
+    /// Password hashes computed at the same time. A broker's own: under a paused clock, a wait for
+    /// another runtime's hash would look idle, and time would run to the next time-out.
+    hashing: Semaphore,
 }
+
+/// Permits of [`Hub::hashing`].
+const HASHES: usize = 4;
 
 /// What is to be done once the lock is free.
 #[derive(Default)]
@@ -64,7 +70,18 @@ impl Hub {
     pub fn new(config: Arc<Config>, rules: Arc<Rules>, seed: u64, log: LogSink) -> Self {
         let engine = Engine::new(Arc::clone(&config), Arc::clone(&rules), seed, now());
         let core = Core { engine, config, rules, wakers: HashMap::new(), armed: None };
-        Self { core: Mutex::new(core), deadline_moved: Notify::new(), log: Mutex::new(log) }
+        Self {
+            core: Mutex::new(core),
+            deadline_moved: Notify::new(),
+            log: Mutex::new(log),
+            hashing: Semaphore::new(HASHES),
+        }
+    }
+
+    /// A place among those whose password is hashed now.
+    pub async fn hashing(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed; without a permit only the order of work would differ.
+        self.hashing.acquire().await.ok()
     }
 
     /// A transport was accepted. The second value is notified when frames wait for it.
