@@ -128,17 +128,21 @@ impl Engine {
             // [MQTT-3.1.2-5]
             _ => session.queue.push(delivery, limit, now),
         };
-        if !taken {
-            self.stats.publish_dropped += 1;
+        if taken {
+            // Said again only after all that waited has gone, or a slow reader would fill the log.
+            session.dropping &= !session.queue.is_empty()
+                || session
+                    .conn
+                    .and_then(|conn| self.connections.get(conn))
+                    .is_some_and(|it| it.outbox.len() > 1);
+            return;
         }
-        if session.dropping == taken {
-            session.dropping = !taken;
-            if !taken {
-                let client_id = &session.identity.client_id;
-                self.outputs.log(LogTypes::NOTICE, || {
-                    format!("Outgoing messages are being dropped for client {}.", escape(client_id))
-                });
-            }
+        self.stats.publish_dropped += 1;
+        if !std::mem::replace(&mut session.dropping, true) {
+            let client_id = &session.identity.client_id;
+            self.outputs.log(LogTypes::NOTICE, || {
+                format!("Outgoing messages are being dropped for client {}.", escape(client_id))
+            });
         }
     }
 

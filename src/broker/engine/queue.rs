@@ -37,6 +37,8 @@ impl Queue {
             }
         }
         self.first_expiry = None;
+        // What a burst took is given back.
+        self.waiting.shrink_to(64);
         None
     }
 

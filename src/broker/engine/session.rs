@@ -88,7 +88,7 @@ pub(super) struct Session {
     pub will: Option<Box<Will>>,
     /// Retained messages still to be sent for new subscriptions, oldest first.
     pub replays: VecDeque<Replay>,
-    /// Messages are being dropped: said once in the log, not for each.
+    /// Messages are being dropped: said in the log when it begins, not for each.
     pub dropping: bool,
 }
 
