@@ -200,6 +200,6 @@ mod tests {
         let options = LoadOptions { config: config.clone(), ..LoadOptions::default() };
         assert_eq!(findings("", &options), [("A000", String::new())]);
         let acl = Some(file("acl", "topic read a\n"));
-        assert_eq!(findings("", &LoadOptions { config, acl, ..LoadOptions::default() }), []);
+        assert_eq!(findings("", &LoadOptions { acl, config, ..LoadOptions::default() }), []);
     }
 }
