@@ -1,19 +1,20 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod broker;
+mod broker_program;
 mod cli;
 mod codec;
 mod config;
-mod broker;
-mod broker_program;
+mod engine;
+mod hostile;
 mod interop;
 mod interop_rumqttc;
 mod properties;
-mod engine;
 mod readme;
 mod report;
+mod runner;
 mod scenario;
 mod scenario_hostile;
 mod simulation;
 mod support;
-mod runner;
 mod tidy;

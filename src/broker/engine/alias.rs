@@ -1,5 +1,6 @@
-//! Topic aliases from client to server (3.3.2.3.4). One table a connection, empty at its start
-//! `[MQTT-3.3.2-7]` (all ids here are of 5.0). We use none in the other direction.
+//! Topic aliases (3.3.2.3.4). One table a connection and direction, empty at its start
+//! `[MQTT-3.3.2-7]` (all ids here are of 5.0). Does not know packets: what is written with an alias
+//! is decided where frames leave the engine.
 
 use crate::mqtt::{ReasonCode, TopicName};
 
@@ -31,6 +32,46 @@ impl Aliases {
         }
         self.topics[index] = Some(owned_topic(&topic));
         Ok(topic)
+    }
+}
+
+/// An alias of ours in a PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OwnAlias {
+    /// From 1.
+    pub number: u16,
+    /// The client knows it: the topic is left out.
+    pub known: bool,
+}
+
+/// The aliases that we declared to a client. The first topics get one and keep it, as in mosquitto.
+#[derive(Debug, Default)]
+pub(super) struct OwnAliases {
+    most: u16,
+    topics: Vec<TopicName>,
+}
+
+impl OwnAliases {
+    /// A client that takes so many.
+    pub fn new(most: u16) -> Self {
+        Self { most, topics: Vec::new() }
+    }
+
+    /// What an alias may add to a PUBLISH at most.
+    pub fn largest(&self) -> Option<OwnAlias> {
+        (self.most > 0).then_some(OwnAlias { number: self.most, known: false })
+    }
+
+    /// The alias for a topic that is sent now.
+    pub fn stand_in(&mut self, topic: &TopicName) -> Option<OwnAlias> {
+        if let Some(at) = self.topics.iter().position(|known| known == topic) {
+            return Some(OwnAlias { number: u16::try_from(at + 1).ok()?, known: true });
+        }
+        if self.topics.len() >= usize::from(self.most) {
+            return None;
+        }
+        self.topics.push(topic.clone());
+        Some(OwnAlias { number: u16::try_from(self.topics.len()).ok()?, known: false })
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{Packet, ProtocolVersion};
+use crate::mqtt::{Packet, ProtocolVersion, codec};
 
-use super::alias::Aliases;
+use super::alias::{Aliases, OwnAliases};
 use super::arena::Arena;
 use super::outbox::Outbox;
 use super::publication::Frame;
@@ -35,6 +35,8 @@ pub(super) struct Connection {
     /// One and a half times the keep-alive.
     pub patience: Option<Duration>,
     pub aliases: Aliases,
+    /// Those that we declared to the client.
+    pub own_aliases: OwnAliases,
     /// Bytes of the largest packet that the client takes.
     pub max_packet_size: Option<u32>,
 }
@@ -48,9 +50,18 @@ impl Connection {
         }
     }
 
-    /// Appends a packet.
+    /// Appends a packet, unless the client takes none that large: then it counts as sent.
+    /// `[MQTT-3.1.2-24]`, `[MQTT-3.1.2-25]` of 5.0
     pub fn send(&mut self, packet: Packet) {
-        self.outbox.push(Frame::Packet(packet));
+        if self.takes(&packet) {
+            self.outbox.push(Frame::Packet(packet));
+        }
+    }
+
+    /// Whether a packet is within the client's Maximum Packet Size.
+    pub fn takes(&self, packet: &Packet) -> bool {
+        let Some(most) = self.max_packet_size else { return true };
+        codec::encoded_len(packet, self.version.unwrap_or_default()) <= most as usize
     }
 }
 
@@ -72,6 +83,7 @@ impl Connections {
             last_heard: now,
             patience: None,
             aliases: Aliases::default(),
+            own_aliases: OwnAliases::default(),
             max_packet_size: None,
         }))
     }

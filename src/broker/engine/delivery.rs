@@ -159,8 +159,20 @@ impl Engine {
                 Stage::Release => connection.send(Packet::PubRel(Ack::success(packet_id))),
                 Stage::Publish(delivery) => {
                     let delivery = delivery.clone();
-                    let frame = PublishFrame { delivery, id: Some(packet_id), dup: false, expiry: None };
-                    connection.outbox.push(Frame::Publish(frame));
+                    let who = &session.identity;
+                    let topic = delivery.publication.topic.as_str();
+                    let decision = self.rules.check(who.zone, who.subject(), topic, Access::Read);
+                    if !decision.allowed {
+                        let peer = Some(&connection.peer);
+                        self.outputs
+                            .log(LogTypes::DENIED, || phrases::denied("read of", topic, who, peer, decision));
+                    }
+                    let frame = PublishFrame::new(delivery, Some(packet_id));
+                    if decision.allowed && takes(connection, &frame) {
+                        connection.outbox.push(Frame::Publish(frame));
+                    } else {
+                        session.inflight.remove(packet_id);
+                    }
                 }
             }
         }
@@ -278,18 +290,23 @@ fn is_backlogged(connection: &Connection, max_queued: u32) -> bool {
     bytes >= BACKLOG_HARD_BYTES || (many && bytes >= BACKLOG_SOFT_BYTES)
 }
 
+/// Whether a message is within the client's Maximum Packet Size. `[MQTT-3.1.2-24]` of 5.0
+fn takes(connection: &Connection, frame: &PublishFrame) -> bool {
+    let (Some(most), Some(version)) = (connection.max_packet_size, connection.version) else { return true };
+    // With what it will have at the latest when it is taken.
+    let id = (frame.delivery.qos != QoS::AtMostOnce).then_some(PacketId::FIRST);
+    let expiry = frame.delivery.publication.expires.map(|_| 0);
+    let alias = connection.own_aliases.largest();
+    let whole = PublishFrame { id, expiry, alias, ..frame.clone() };
+    whole.len(version) <= most as usize
+}
+
 /// The frame of a message, taken into the window above QoS 0. `None` if the client takes no packet
-/// that large: then it counts as delivered. `[MQTT-3.1.2-24]`, `[MQTT-3.1.2-25]` of 5.0
+/// that large: then it counts as delivered. `[MQTT-3.1.2-25]` of 5.0
 fn window(session: &mut Session, connection: &Connection, delivery: Delivery) -> Option<PublishFrame> {
-    let mut frame = PublishFrame { delivery, id: None, dup: false, expiry: None };
-    if let (Some(most), Some(version)) = (connection.max_packet_size, connection.version) {
-        // With what it will have at the latest when it is taken.
-        let id = (frame.delivery.qos != QoS::AtMostOnce).then_some(PacketId::FIRST);
-        let expiry = frame.delivery.publication.expires.map(|_| 0);
-        let whole = PublishFrame { id, expiry, ..frame.clone() };
-        if whole.len(version) > most as usize {
-            return None;
-        }
+    let mut frame = PublishFrame::new(delivery, None);
+    if !takes(connection, &frame) {
+        return None;
     }
     if frame.delivery.qos != QoS::AtMostOnce {
         frame.id = Some(session.inflight.insert(frame.delivery.clone()));

@@ -43,6 +43,7 @@ impl Engine {
                 publish.count_down(now);
                 // [MQTT-3.3.1-1], [MQTT-3.3.1-2], [MQTT-3.3.1-3]
                 publish.dup = slot.is_some_and(|(id, inflight)| inflight.mark_written(id));
+                publish.alias = connection.own_aliases.stand_in(&publish.delivery.publication.topic);
             }
             taken += frame.size();
             self.stats.messages_sent += 1;

@@ -42,6 +42,8 @@ impl Engine {
                 session.inflight.release(ack.id);
                 ReasonCode::SUCCESS
             }
+            // [MQTT-4.3.3-4] of 5.0: an error wants no PUBREL
+            None if !ack.reason.is_success() => return,
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         self.debug(id, |id| format!("Sending PUBREL to {id} (m{})", ack.id));

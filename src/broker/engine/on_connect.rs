@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 
 use crate::broker::auth::AuthFailure;
+use crate::broker::config::Compat;
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::{ConnAck, Connect};
 use crate::mqtt::{Packet, Properties, Property, ProtocolVersion, ReasonCode};
 use crate::text::escape;
 
+use super::alias::OwnAliases;
 use super::connection::State;
 use super::deadline::Timer;
 use super::limits::MAX_TOPIC_ALIAS;
@@ -44,16 +46,30 @@ impl Engine {
         }
         connection.version = Some(connect.version);
         connection.last_heard = now;
+        connection.max_packet_size = connect.properties.maximum_packet_size();
+        // [MQTT-3.1.2-26], [MQTT-3.1.2-27] of 5.0; mosquitto has them since 2.1.
+        let most = if self.config.compat == Compat::V20 { 0 } else { MAX_TOPIC_ALIAS };
+        connection.own_aliases =
+            OwnAliases::new(connect.properties.topic_alias_maximum().unwrap_or(0).min(most));
         let zone = self.config.listeners.get(connection.peer.listener).map_or(0, |it| it.security);
         if let Err(refusal) = self.admit(connect, auth) {
             return self.refuse(conn, connect, &refusal, now);
         }
         let assigned = connect.client_id.is_empty();
         let client_id = if assigned { self.invent_client_id() } else { owned(&connect.client_id) };
+        let properties = match connect.version {
+            ProtocolVersion::V5 => self.connack_properties(connect, assigned.then(|| client_id.clone())),
+            _ => Properties::new(),
+        };
+        let answer = ConnAck { session_present: false, code: ReasonCode::SUCCESS, properties };
+        // [MQTT-3.1.2-24] of 5.0
+        if self.connections.get(conn).is_none_or(|it| !it.takes(&Packet::ConnAck(answer.clone()))) {
+            return self.close(conn, &Ending::Oversize, now);
+        }
         let identity = Identity { client_id, username: connect.username.as_ref().map(owned), zone };
         let (session, present) = self.claim_session(identity, connect, now);
         self.attach(conn, session, connect, now);
-        self.welcome(conn, session, connect, assigned, present);
+        self.welcome(conn, session, connect, present, answer);
         // [MQTT-4.4.0-1]
         self.fill(session, now);
     }
@@ -84,7 +100,7 @@ impl Engine {
         }
         let limit = self.config.limits.message_size_limit as usize;
         if limit > 0 && connect.will.as_ref().is_some_and(|will| will.payload.len() > limit) {
-            return refuse(None, ReasonCode::PACKET_TOO_LARGE);
+            return refuse(Some(ReasonCode::V3_NOT_AUTHORIZED), ReasonCode::PACKET_TOO_LARGE);
         }
         match auth {
             Ok(()) => Ok(()),
@@ -156,11 +172,7 @@ impl Engine {
 
     /// Ties connection and session together.
     fn attach(&mut self, conn: ConnId, id: SessionId, connect: &Connect, now: Instant) {
-        let asked = match connect.properties.session_expiry_interval() {
-            _ if !connect.version.is_v5() && connect.clean_start => Lifetime::Connection,
-            _ if !connect.version.is_v5() => Lifetime::Forever,
-            secs => Lifetime::from_secs(secs.unwrap_or(0)),
-        };
+        let asked = asked_lifetime(connect);
         let lifetime = self.capped(asked);
         let own_limit = match self.config.limits.max_inflight_messages {
             0 => u16::MAX,
@@ -176,7 +188,6 @@ impl Engine {
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.state = State::Connected(id);
-        connection.max_packet_size = connect.properties.maximum_packet_size();
         connection.patience =
             (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1500));
         match connection.patience {
@@ -188,12 +199,8 @@ impl Engine {
     }
 
     /// Sends CONNACK, the first packet of all. `[MQTT-3.2.0-1]`
-    fn welcome(&mut self, conn: ConnId, id: SessionId, connect: &Connect, assigned: bool, present: bool) {
+    fn welcome(&mut self, conn: ConnId, id: SessionId, connect: &Connect, present: bool, answer: ConnAck) {
         let Some(session) = self.sessions.get(id) else { return };
-        let properties = match connect.version {
-            ProtocolVersion::V5 => self.connack_properties(session, assigned),
-            _ => Properties::new(),
-        };
         let client_id = session.identity.client_id.clone();
         // [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3] 5: [MQTT-3.2.2-2], [MQTT-3.2.2-3]
         let session_present = present && connect.version != ProtocolVersion::V31;
@@ -209,21 +216,23 @@ impl Engine {
                 format!("Sending CONNACK to {} ({}, 0)", escape(&client_id), u8::from(session_present))
             });
         }
-        connection.send(Packet::ConnAck(ConnAck { session_present, code: ReasonCode::SUCCESS, properties }));
+        connection.send(Packet::ConnAck(ConnAck { session_present, ..answer }));
         self.outputs.wake(conn, connection);
     }
 
     /// In mosquitto's order.
-    fn connack_properties(&self, session: &Session, assigned: bool) -> Properties {
+    fn connack_properties(&self, connect: &Connect, assigned: Option<ByteString>) -> Properties {
         let limits = &self.config.limits;
         let mut properties = Properties::new();
         properties.push(Property::TopicAliasMaximum(MAX_TOPIC_ALIAS));
-        if assigned {
+        if let Some(client_id) = assigned {
             // [MQTT-3.1.3-7] of 5.0
-            properties.push(Property::AssignedClientIdentifier(session.identity.client_id.clone()));
+            properties.push(Property::AssignedClientIdentifier(client_id));
         }
-        if session.lifetime != session.asked_lifetime {
-            properties.push(Property::SessionExpiryInterval(session.lifetime.as_secs()));
+        let asked = asked_lifetime(connect);
+        let lifetime = self.capped(asked);
+        if lifetime != asked {
+            properties.push(Property::SessionExpiryInterval(lifetime.as_secs()));
         }
         if limits.max_packet_size > 0 {
             properties.push(Property::MaximumPacketSize(limits.max_packet_size));
@@ -243,5 +252,14 @@ impl Engine {
             Lifetime::Secs(secs) => Lifetime::from_secs(secs.min(most)),
             Lifetime::Forever => Lifetime::from_secs(most),
         }
+    }
+}
+
+/// How long a client wants its session kept.
+fn asked_lifetime(connect: &Connect) -> Lifetime {
+    match connect.properties.session_expiry_interval() {
+        _ if !connect.version.is_v5() && connect.clean_start => Lifetime::Connection,
+        _ if !connect.version.is_v5() => Lifetime::Forever,
+        secs => Lifetime::from_secs(secs.unwrap_or(0)),
     }
 }

@@ -44,7 +44,11 @@ impl Engine {
             }
         }
         let (qos, packet_id) = (publish.qos, publish.id);
-        let reason = self.accept(conn, id, publish, now);
+        let mut reason = self.accept(conn, id, publish, now);
+        if qos == QoS::ExactlyOnce && reason.is_success() {
+            // The standard allows 0x10 in PUBREC; mosquitto says it in PUBACK only.
+            reason = ReasonCode::SUCCESS;
+        }
         let Some(packet_id) = packet_id else { return };
         let Some(session) = self.sessions.get_mut(id) else { return };
         // A refusal is told in 5.0 only; before, it looks like any other. [MQTT-3.3.5-2]

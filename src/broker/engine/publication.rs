@@ -12,6 +12,7 @@ use crate::mqtt::codec::{PublishBody, PublishHeader};
 use crate::mqtt::packet::Publish;
 use crate::mqtt::{Packet, PacketId, Properties, Property, ProtocolVersion, QoS, TopicName, codec};
 
+use super::alias::OwnAlias;
 use super::limits::COPY_BYTES;
 use super::session::SessionId;
 
@@ -116,9 +117,16 @@ pub struct PublishFrame {
     pub(super) dup: bool,
     /// What is left of the message expiry interval, seconds; set when the frame is taken.
     pub(super) expiry: Option<u32>,
+    /// Set when the frame is taken.
+    pub(super) alias: Option<OwnAlias>,
 }
 
 impl PublishFrame {
+    /// A delivery on its way.
+    pub(super) fn new(delivery: Delivery, id: Option<PacketId>) -> Self {
+        Self { delivery, id, dup: false, expiry: None, alias: None }
+    }
+
     /// What is left of the expiry interval, whole seconds of waiting taken off, `[MQTT-3.3.2-6]` of 5.0.
     pub(super) fn count_down(&mut self, now: Instant) {
         self.expiry = self.delivery.publication.expires.map(|at| {
@@ -134,7 +142,7 @@ impl PublishFrame {
             qos: self.delivery.qos,
             retain: self.delivery.retain,
             id: self.id,
-            aliased: false,
+            aliased: self.alias.is_some_and(|alias| alias.known),
         }
     }
 
@@ -142,7 +150,8 @@ impl PublishFrame {
     fn own_properties(&self) -> SmallVec<[Property; 2]> {
         let expiry = self.expiry.map(Property::MessageExpiryInterval);
         let ids = self.delivery.ids.iter().map(|id| Property::SubscriptionIdentifier(*id));
-        expiry.into_iter().chain(ids).collect()
+        let alias = self.alias.map(|alias| Property::TopicAlias(alias.number));
+        expiry.into_iter().chain(ids).chain(alias).collect()
     }
 
     fn encode(&self, version: ProtocolVersion, into: &mut BytesMut) {
@@ -164,11 +173,12 @@ impl PublishFrame {
             properties = publication.properties.clone();
             self.own_properties().into_iter().for_each(|property| properties.push(property));
         }
+        let aliased = self.header().aliased;
         Publish {
             dup: self.dup,
             qos: *qos,
             retain: *retain,
-            topic: publication.topic.clone(),
+            topic: if aliased { TopicName::aliased() } else { publication.topic.clone() },
             id: self.id,
             payload: publication.payload.clone(),
             properties,
@@ -267,9 +277,11 @@ mod tests {
             {
                 let delivery =
                     Delivery { publication: Arc::clone(&publication), qos, retain: true, ids: ids.into() };
-                let mut frame = PublishFrame { delivery, id, dup: id.is_some(), expiry: None };
+                let mut frame = PublishFrame { dup: id.is_some(), ..PublishFrame::new(delivery, id) };
                 frame.count_down(now);
                 for version in ProtocolVersion::ALL {
+                    let alias = OwnAlias { number: 2, known: id.is_some() };
+                    frame.alias = version.is_v5().then_some(alias);
                     let (mut shared, mut whole) = (BytesMut::new(), BytesMut::new());
                     Frame::Publish(frame.clone()).encode(version, &mut shared);
                     codec::encode(&Packet::Publish(frame.to_packet(version)), version, &mut whole);

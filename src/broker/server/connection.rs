@@ -27,8 +27,8 @@ use crate::net::framed::{Framed, Progress};
 /// How long a peer has for the TLS handshake. The engine counts the time to CONNECT.
 const TLS_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of the largest packet before CONNECT was seen.
-const CONNECT_LIMIT: u32 = 64 * 1024;
+/// Bytes of the largest packet before CONNECT was seen: one string of full length, and the rest.
+const CONNECT_LIMIT: u32 = 128 * 1024;
 
 /// Bytes taken from the engine at once.
 const ROOM: usize = 64 * 1024;
