@@ -27,7 +27,7 @@ pub fn run(
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> Result<bool, EnvironmentError> {
     let began = Instant::now();
-    let plan = Plan::new(&options.target)?;
+    let mut plan = Plan::new(&options.target)?;
     let count = cases.iter().map(|case| count(case, options)).sum();
     sink(Event {
         at: 0.0,
@@ -40,6 +40,7 @@ pub fn run(
         },
     });
     let order = measure(&plan, cases, sink)?;
+    plan.keep.clone_from(&options.keep_files);
     let session = Session { plan: &plan, options, order };
     let complete = run_all(&session, cases, began, sink);
     let seconds = began.elapsed().as_secs_f64();

@@ -17,4 +17,6 @@ mod scenario;
 mod scenario_hostile;
 mod simulation;
 mod support;
+mod runner;
+mod runner_faults;
 mod tidy;

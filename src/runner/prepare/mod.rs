@@ -105,9 +105,21 @@ struct ConfigText {
 
 impl Prepared {
     /// Makes the folder. `dollar_roots` are the first levels (`$lab`) of topics that wildcards do
-    /// not cover and that the case uses all the same.
-    pub fn new(setup: &Arc<Setup>, dollar_roots: &[String]) -> Result<Self, PrepareError> {
-        let folder = tempfile::Builder::new().prefix("mqttlab-").tempdir()?;
+    /// not cover and that the case uses all the same. With `keep` the folder is made there and stays.
+    pub fn new(
+        setup: &Arc<Setup>,
+        dollar_roots: &[String],
+        keep: Option<&Path>,
+    ) -> Result<Self, PrepareError> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("mqttlab-");
+        let folder = match keep {
+            Some(parent) => {
+                fs::create_dir_all(parent)?;
+                builder.disable_cleanup(true).tempdir_in(parent)?
+            }
+            None => builder.tempdir()?,
+        };
         let (control, witness) = (Account::random("control"), Account::random("witness"));
         let passwords: BTreeMap<_, _> = setup
             .broker

@@ -8,7 +8,7 @@ mod external;
 mod process;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ pub struct Plan {
     kind: PlanKind,
     /// `bundled`, `mosquitto 2.0.11`, `mqtt://host`: for reports and `known`.
     pub name: String,
+    /// Where the brokers' folders are made and kept; `None`: they are temporary.
+    pub keep: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,16 +57,16 @@ impl Plan {
     /// Finds the program, or reads the profile. Connects to nothing yet.
     pub fn new(choice: &TargetChoice) -> Result<Self, EnvironmentError> {
         match choice {
-            TargetChoice::Bundled => Ok(Self { kind: PlanKind::Bundled, name: "bundled".into() }),
+            TargetChoice::Bundled => Ok(Self { kind: PlanKind::Bundled, name: "bundled".into(), keep: None }),
             TargetChoice::Process(path) => {
                 let program = process::Program::find(path)?;
                 let name = program.name.clone();
-                Ok(Self { kind: PlanKind::Process(program), name })
+                Ok(Self { kind: PlanKind::Process(program), name, keep: None })
             }
             TargetChoice::External { url, profile } => {
                 let external = External::new(url, profile.as_deref())?;
                 let name = external.name.clone();
-                Ok(Self { kind: PlanKind::External(Arc::new(external)), name })
+                Ok(Self { kind: PlanKind::External(Arc::new(external)), name, keep: None })
             }
         }
     }
@@ -110,8 +112,8 @@ impl Plan {
         if let PlanKind::External(external) = &self.kind {
             return Ok(Target { running: Running::External(Arc::clone(external)), prepared: None, log });
         }
-        let prepared =
-            Prepared::new(setup, dollar_roots).map_err(|error| TargetError::new(error.to_string()))?;
+        let prepared = Prepared::new(setup, dollar_roots, self.keep.as_deref())
+            .map_err(|error| TargetError::new(error.to_string()))?;
         let running = match &self.kind {
             PlanKind::Bundled => Running::Bundled(bundled::Bundled::new(memory, seed)),
             PlanKind::Process(program) => Running::Process(process::Process::new(program.clone())),
