@@ -27,12 +27,21 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
         } else if !users.is_empty() || case.setup.broker.acl.is_some() {
             needs.insert(Capability::Accounts);
         }
-        if setup.broker.config.is_some() || !setup.broker.settings.is_empty() {
+        let anonymous = case.clients.iter().any(|client| client.user.is_none());
+        let asks_about_anonymous = match setup.broker.allow_anonymous {
+            Some(allowed) => allowed || anonymous,
+            None => false,
+        };
+        if setup.broker.config.is_some() || !setup.broker.settings.is_empty() || asks_about_anonymous {
             needs.insert(Capability::Config);
         }
         if setup.broker.listeners.len() > 1 || setup.broker.listeners.iter().any(|one| one.cert.is_some()) {
             needs.insert(Capability::Tls);
         }
+    }
+    let logs_in = plan.external().is_some_and(|external| external.control.is_some());
+    if logs_in && case.clients.iter().any(|client| client.raw) {
+        return Some(format!("{} wants an account, and packet blocks are sent as written", plan.name));
     }
     if let Some(lacking) = needs.iter().find(|need| !has.contains(need)) {
         return Some(format!("{} cannot do `{}`", plan.name, lacking.name()));

@@ -61,11 +61,19 @@ impl Actor<'_> {
             None => self.spec.password.as_ref(),
             Some(_) => None,
         });
-        let password = match (given, user) {
-            (Some(template), _) => Some(at.resolve(template)?),
-            (None, Some(user)) => at.context.target.lock().await.password(user),
-            (None, None) => None,
+        let target = at.context.target.lock().await;
+        let default = match (user, &open.user, at.context.case.setup.broker.allow_anonymous) {
+            (None, None, None) => target.default_account().cloned(),
+            _ => None,
         };
+        let user = default.as_ref().map(|account| &account.name).or(user.as_ref());
+        let password = match (given, &default, user) {
+            (Some(template), ..) => Some(at.resolve(template)?),
+            (None, Some(account), _) => Some(account.password.clone()),
+            (None, None, Some(user)) => target.password(user),
+            (None, None, None) => None,
+        };
+        drop(target);
         let will = open.will.as_ref().unwrap_or(&self.spec.will);
         let mut properties = self.spec.properties.clone();
         for property in &open.properties {
@@ -78,7 +86,7 @@ impl Actor<'_> {
             keep_alive: open.keep_alive.unwrap_or(self.spec.keep_alive),
             client_id: self.client_id(at)?.into(),
             will: will.as_ref().map(|will| will_packet(at, will)).transpose()?,
-            username: user.as_deref().map(Into::into),
+            username: user.map(|user| user.as_str().into()),
             password: password.map(Into::into),
             properties,
         })

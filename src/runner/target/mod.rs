@@ -311,6 +311,15 @@ impl Target {
         }
     }
 
+    /// What a client logs in with that names no user, on a broker that was not set up by us: the
+    /// account of its address or profile.
+    pub fn default_account(&self) -> Option<&Account> {
+        match &self.running {
+            Running::External(external) => external.control.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The variables of the run, without `${}`.
     pub fn variables(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
