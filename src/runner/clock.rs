@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RunOptions, TargetChoice};
+use super::{RunOptions, TargetChoice, rumqttc};
 use crate::scenario::Case;
 
 /// Real time, or virtual time: memory pipes under a paused clock, where a wait costs nothing.
@@ -22,15 +22,16 @@ pub enum Clock {
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Clock {
-    /// Whether a case runs under virtual time. TLS needs sockets, and sockets do not know a paused
-    /// clock.
+    /// Whether a case runs under virtual time. TLS and rumqttc need sockets, and sockets do not know
+    /// a paused clock.
     pub(super) fn is_virtual(case: &Case, options: &RunOptions) -> bool {
         let tls = case.setup.broker.listeners.iter().any(|listener| listener.cert.is_some());
+        let rumqttc = case.clients.iter().any(|client| rumqttc::plays(client, options.engine));
         let wanted = match options.clock {
             Self::Auto => case.least > PATIENCE,
             Self::Virtual => true,
             Self::Real => false,
         };
-        wanted && options.target == TargetChoice::Bundled && !tls
+        wanted && options.target == TargetChoice::Bundled && !tls && !rumqttc
     }
 }

@@ -384,3 +384,29 @@ fn branches_and_repeats() {
         assert_passed(&target, case(ProtocolVersion::V5, Setup::default(), clients, ops));
     }
 }
+
+#[test]
+fn rumqttc_plays_the_same_steps_and_what_it_cannot_is_skipped() {
+    for target in targets() {
+        let options =
+            RunOptions { target: target.clone(), engine: Some(EngineKind::Rumqttc), ..RunOptions::default() };
+        let played = |version| {
+            let mut ops = vec![send(A, subscribe("t/#", QoS::ExactlyOnce))];
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+                ops.push(send(B, publish("t/x", "hello", qos)));
+                ops.push(receives(A, "t/x", "hello"));
+            }
+            ops.extend([Op::Quiet(A), Op::Close(B, Close::Drop), Op::Target(TargetAction::Restart)]);
+            ops.push(send(A, subscribe("t/#", QoS::AtMostOnce)));
+            case(version, Setup::default(), two(), ops)
+        };
+        let ping = case(ProtocolVersion::V311, Setup::default(), two(), vec![send(A, Request::Ping)]);
+        let cases = [played(ProtocolVersion::V311), played(ProtocolVersion::V5), ping];
+        let (_, events) = run_with(&options, &cases);
+        let all = outcomes(&events);
+        let verdicts: Vec<_> = all.iter().map(|one| one.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Passed, Verdict::Passed, Verdict::Skipped], "{all:#?}");
+        let why = all[2].why.as_ref().expect("a reason");
+        assert_eq!(why.actual, "rumqttc cannot ping when asked to");
+    }
+}

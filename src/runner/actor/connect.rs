@@ -38,7 +38,7 @@ impl Actor<'_> {
         options.connect_timeout = open.within.unwrap_or(CONNECT_WITHIN);
         let endpoint = self.endpoint(at).await?;
         let recorder = &at.context.recorder;
-        let result = if self.is_rumqttc(at) {
+        let result = if rumqttc::plays(self.spec, at.context.engine) {
             let tap = recorder.tap(&self.spec.name, self.version);
             rumqttc::connect(at, &endpoint, &options, &self.inbox, tap, &self.spec.name).await?
         } else {

@@ -18,9 +18,9 @@ use super::outcome::{Done, Trouble};
 use crate::client::{Client, Session};
 use crate::mqtt::packet::Disconnect;
 use crate::mqtt::{Packet, ProtocolVersion, TopicName};
+use crate::scenario::ClientSpec;
 use crate::scenario::op::{Close, Closed, Open};
 use crate::scenario::value::Template;
-use crate::scenario::{ClientSpec, EngineKind};
 use crate::text::print_duration;
 
 /// How long connecting may take unless told otherwise: TLS on a busy machine needs more than the
@@ -96,11 +96,6 @@ impl<'a> Actor<'a> {
     /// True once the broker has let it in; a raw client may be connected without.
     pub fn is_accepted(&self) -> bool {
         !self.spec.raw || self.said_connect
-    }
-
-    /// True where rumqttc plays this client.
-    fn is_rumqttc(&self, at: At<'_>) -> bool {
-        !self.spec.raw && at.context.engine.unwrap_or(self.spec.engine) == EngineKind::Rumqttc
     }
 
     /// Connects at first use, and again after an end that the scenario brought about.
