@@ -19,6 +19,7 @@ use super::recorder::Recorder;
 use super::requirements::missing;
 use super::table;
 use super::target::{Plan, Target};
+use super::traces;
 use super::verdict::{Found, judge};
 use super::{Clock, RunOptions};
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict};
@@ -164,6 +165,10 @@ async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
     }
     for actor in &actors {
         actor.lock().await.leave(Command::Drop).await;
+    }
+    let shared = context.target.lock().await.prepared.is_none();
+    if shared {
+        traces::clear(context).await;
     }
     Found {
         info: case_info(case),

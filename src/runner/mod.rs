@@ -20,6 +20,7 @@ mod rumqttc;
 mod schedule;
 mod table;
 mod target;
+mod traces;
 mod verdict;
 
 use std::collections::BTreeSet;

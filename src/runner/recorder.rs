@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::traces::Traces;
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::{Packet, ProtocolVersion, notation};
 use crate::net::tap::{Content, Direction, Tap, Tapped};
@@ -44,6 +45,7 @@ struct State {
     dropped: usize,
     last: VecDeque<String>,
     secrets: Vec<String>,
+    traces: Traces,
 }
 
 impl Recorder {
@@ -116,6 +118,11 @@ impl Recorder {
         self.0.state.lock().last.iter().cloned().collect()
     }
 
+    /// What the clients have sent so far that may outlive them.
+    pub fn traces(&self) -> Traces {
+        self.0.state.lock().traces.clone()
+    }
+
     /// Takes all events out.
     pub fn finish(&self) -> Vec<Event> {
         let dropped = self.0.state.lock().dropped;
@@ -138,6 +145,9 @@ impl Recorder {
                 Direction::In => WireSide::Received,
                 Direction::Out => WireSide::Sent,
             };
+            if let (WireSide::Sent, Content::Packet(packet)) = (side, &tapped.content) {
+                recorder.0.state.lock().traces.note(packet);
+            }
             let line = print(&tapped.content, &tapped.bytes, version);
             recorder.wire(&client, side, line, tapped.at);
         })

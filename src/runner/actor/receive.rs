@@ -79,12 +79,12 @@ impl Actor<'_> {
     }
 
     /// The messages that lie in the inbox, in words.
-    pub fn unasked(&self) -> Vec<String> {
+    pub fn unasked(&self) -> Vec<Publish> {
         self.inbox.with(|packets| {
             packets
                 .iter()
                 .filter_map(|packet| match packet {
-                    Packet::Publish(publish) => Some(describe_publish(publish)),
+                    Packet::Publish(publish) => Some(publish.clone()),
                     _ => None,
                 })
                 .collect()
@@ -149,7 +149,7 @@ fn assign(
 }
 
 /// A message in words.
-pub fn describe_publish(publish: &Publish) -> String {
+fn describe_publish(publish: &Publish) -> String {
     const SHOWN: usize = 60;
     let mut payload: String = printable(&publish.payload).chars().take(SHOWN).collect();
     if publish.payload.len() > SHOWN {
@@ -160,9 +160,9 @@ pub fn describe_publish(publish: &Publish) -> String {
 }
 
 /// The first few, and how many more.
-pub fn list(all: &[String]) -> String {
+pub fn list(all: &[Publish]) -> String {
     const SHOWN: usize = 5;
-    let mut text = all.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = all.iter().take(SHOWN).map(describe_publish).collect::<Vec<_>>().join(", ");
     if all.len() > SHOWN {
         let _ = write!(text, " and {}", plural(all.len() - SHOWN, "more message"));
     }
