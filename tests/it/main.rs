@@ -9,6 +9,7 @@ mod engine;
 mod hostile;
 mod interop;
 mod interop_rumqttc;
+mod labs;
 mod properties;
 mod readme;
 mod report;
