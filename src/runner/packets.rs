@@ -13,6 +13,7 @@ use super::link::{Command, Taken};
 use super::outcome::Done;
 use super::recorder::print;
 use crate::mqtt::notation::PacketLine;
+use crate::mqtt::packet::PacketType;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::net::tap::Content;
 use crate::scenario::op::{WireAlternative, WireStep, WireStepKind};
@@ -143,34 +144,39 @@ fn look(
             packets.remove(index);
             continue;
         }
-        if strict {
-            return Some(Seen::Wrong(describe(packet)));
+        // There is one CONNACK a connection: a wrong one will not be followed by the right one.
+        let only_one =
+            matches!(packet, Packet::ConnAck(_)) && packets_wanted(alternatives, PacketType::ConnAck);
+        if strict || only_one {
+            return Some(Seen::Wrong(differs(packet, alternatives)));
         }
         index += 1;
     }
     None
 }
 
-/// How the packet of the same kind that came differs, or what else came.
+/// Whether one of the alternatives is a packet of this kind.
+fn packets_wanted(alternatives: &[WireAlternative], kind: PacketType) -> bool {
+    alternatives.iter().any(|one| matches!(one, WireAlternative::Packet(line) if line.kind == kind))
+}
+
+/// The packet of a kind that was wanted, and how it differs; else the last that came.
 fn nearest(packets: &VecDeque<Packet>, alternatives: &[WireAlternative]) -> Option<String> {
-    let lines = alternatives.iter().filter_map(|one| match one {
-        WireAlternative::Packet(line) => Some(line),
-        WireAlternative::Close => None,
+    let same_kind = packets.iter().rev().find(|packet| packets_wanted(alternatives, packet.packet_type()));
+    same_kind.or(packets.back()).map(|packet| differs(packet, alternatives))
+}
+
+/// A packet, and how it differs from the line for its kind.
+fn differs(packet: &Packet, alternatives: &[WireAlternative]) -> String {
+    let text = describe(packet);
+    let mismatch = alternatives.iter().find_map(|one| match one {
+        WireAlternative::Packet(line) if line.kind == packet.packet_type() => line.matches(packet).err(),
+        _ => None,
     });
-    for line in lines {
-        let same_kind = packets.iter().rev().find(|packet| packet.packet_type() == line.kind);
-        let Some(packet) = same_kind else { continue };
-        if let Err(mismatch) = line.matches(packet) {
-            return Some(format!(
-                "{}: {} is {}, not {}",
-                describe(packet),
-                mismatch.field,
-                mismatch.actual,
-                mismatch.expected
-            ));
-        }
+    match mismatch {
+        Some(one) => format!("{text}: {} is {}, not {}", one.field, one.actual, one.expected),
+        None => text,
     }
-    packets.back().map(describe)
 }
 
 fn describe(packet: &Packet) -> String {

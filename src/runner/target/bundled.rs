@@ -2,16 +2,15 @@
 //!
 //! It reads the same files as any other target.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{LogTail, TargetError};
-use crate::broker::auth::{Acl, Passwords, Rules, Zone};
-use crate::broker::config::{Config, ConfigFiles, Overrides};
+use crate::broker::auth::Rules;
+use crate::broker::config::{Config, Overrides};
+use crate::broker::log::LogLine;
+use crate::broker::server::files::{FsFiles, load_rules};
 use crate::broker::server::{Broker, Medium};
-use crate::diagnostic::{Diagnostic, Source};
+use crate::diagnostic::{Diagnostic, has_errors};
 use crate::net::{Endpoint, memory};
 use crate::runner::prepare::Prepared;
 
@@ -29,12 +28,18 @@ impl Bundled {
         Self { medium: if memory { Medium::Memory } else { Medium::Sockets }, seed, broker: None }
     }
 
-    pub(super) async fn start(&mut self, prepared: &Prepared, _log: &LogTail) -> Result<(), TargetError> {
+    pub(super) async fn start(&mut self, prepared: &Prepared, log: &LogTail) -> Result<(), TargetError> {
         if self.broker.is_some() {
             return Ok(());
         }
         let (config, rules) = read(prepared)?;
-        let broker = Broker::start(config, rules, self.medium, self.seed).await;
+        let (types, log) = (config.log.types, log.clone());
+        let sink = Box::new(move |lines: &[LogLine]| {
+            for line in lines.iter().filter(|line| types.has(line.kind)) {
+                log.push(line.text.clone());
+            }
+        });
+        let broker = Broker::start_with_log(config, rules, self.medium, self.seed, sink).await;
         self.broker = Some(broker.map_err(|error| TargetError::new(format!("the bundled broker: {error}")))?);
         Ok(())
     }
@@ -74,41 +79,13 @@ impl Bundled {
     }
 }
 
-/// The files that mosquitto.conf names, from disk.
-pub(super) struct Disk;
-
-impl ConfigFiles for Disk {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        fs::read_to_string(path)
-    }
-
-    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
-        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
-    }
-}
-
 fn read(prepared: &Prepared) -> Result<(Arc<Config>, Arc<Rules>), TargetError> {
-    let (config, diagnostics) = Config::load(&Disk, Some(&prepared.conf()), &Overrides::default());
-    let Some(mut config) = config else { return Err(refused(&diagnostics)) };
-    // Its lines would get between those of the report.
-    config.log.destinations.clear();
-    let zones = config.security.iter().map(|security| {
-        let source = |path: &PathBuf| {
-            let text = fs::read_to_string(path)
-                .map_err(|error| TargetError::new(format!("{}: {error}", path.display())))?;
-            Ok(Source::new(path.display().to_string(), text))
-        };
-        let passwords = match &security.password_file {
-            Some(path) => Some(Passwords::parse(&source(path)?, config.compat).map_err(|all| refused(&all))?),
-            None => None,
-        };
-        let acl = match &security.acl_file {
-            Some(path) => Some(Acl::parse(&source(path)?).map_err(|all| refused(&all))?),
-            None => None,
-        };
-        Ok(Zone { allow_anonymous: security.allow_anonymous, passwords, acl })
-    });
-    let rules = Rules::new(zones.collect::<Result<_, TargetError>>()?);
+    let (config, found) = Config::load(&FsFiles, Some(&prepared.conf()), &Overrides::default());
+    let config = config.ok_or_else(|| refused(&found))?;
+    let (rules, found) = load_rules(&config, &FsFiles);
+    if has_errors(&found) {
+        return Err(refused(&found));
+    }
     Ok((Arc::new(config), Arc::new(rules)))
 }
 
