@@ -132,7 +132,8 @@ fn lab_broker() -> Running {
         assert!(made.success());
     }
     let passwords = fs::read_to_string(&passwords).expect("the password file");
-    let conf = "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {dir}/passwd\nacl_file {dir}/acl\n";
+    let conf =
+        "listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {dir}/passwd\nacl_file {dir}/acl\n";
     match mosquitto::mqttlab(conf, &[("passwd", &passwords), ("acl", &acl)]) {
         Ok(running) => running,
         Err(refused) => panic!("{:?}: {}", refused.code, refused.log),

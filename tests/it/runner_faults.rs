@@ -98,7 +98,10 @@ async fn relay(
         let Received::Packet(packet, _) = packet else { return };
         if let Packet::Connect(connect) = &packet {
             version = connect.version;
-            user = connect.username.as_ref().map(ToString::to_string).unwrap_or_default();
+            // Clients of steps log in with the account of the profile; here they count as nobody.
+            let of_steps = ["pub-", "watch-"].iter().any(|name| connect.client_id.starts_with(name));
+            let named = connect.username.as_ref().filter(|_| !of_steps);
+            user = named.map(ToString::to_string).unwrap_or_default();
             *broker.decoder_mut() = Decoder::client(version, Limits::default());
         }
         let times = match fault(way, &user, &packet) {
