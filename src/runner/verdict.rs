@@ -78,8 +78,8 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
         },
     };
     let why = why.map(|mut why| {
-        if verdict == Verdict::Failed && why.hint.is_none() {
-            why.hint.clone_from(&case.hint);
+        if let (Verdict::Failed, Some(author)) = (verdict, &case.hint) {
+            why.hint = Some(why.hint.map_or_else(|| author.clone(), |found| format!("{found}. {author}")));
         }
         clean(&mut why, recorder);
         why

@@ -302,6 +302,22 @@ fn accounts_are_those_of_the_set_up() {
 }
 
 #[test]
+fn a_message_that_the_acl_keeps_back_is_explained() {
+    let within = Duration::from_millis(100);
+    let expect = Expect { messages: vec![pattern("home/x", "no")], any_order: false, within };
+    let ops = vec![
+        send(A, subscribe("home/+", QoS::AtLeastOnce)),
+        Op::Send(B, publish("home/x", "no", QoS::AtMostOnce), Reply::Any),
+        Op::Expect(A, expect),
+    ];
+    let clients = vec![as_user("alice"), as_user("bob")];
+    let outcome = only_outcome(&TargetChoice::Bundled, case(ProtocolVersion::V311, users(), clients, ops));
+    assert_eq!(outcome.verdict, Verdict::Failed);
+    let hint = outcome.why.and_then(|why| why.hint).expect("a hint");
+    assert!(hint.contains("no line grants bob write on home/x"), "{hint}");
+}
+
+#[test]
 fn clients_come_back_after_the_broker_was_restarted() {
     for target in targets() {
         let closed = Closed { after: None, within: Duration::from_secs(5), reason: None };

@@ -1,5 +1,7 @@
 //! Connecting: the CONNECT of a client, and whether its outcome is the one that is expected.
 
+use tokio::time::Instant;
+
 use super::{Actor, CONNECT_WITHIN, topic};
 use crate::client::{Client, ConnectFailure, Options, Session};
 use crate::mqtt::packet::{ConnAck, Connect, Will};
@@ -23,6 +25,7 @@ impl Actor<'_> {
         options.connect_timeout = CONNECT_WITHIN;
         let endpoint = self.endpoint(at).await?;
         let tap = at.context.recorder.tap(&self.spec.name, self.version);
+        self.last_sent = Instant::now();
         let client = Client::open(&endpoint, &options, Session::default(), Some(tap)).await;
         let client = client.map_err(|failure| at.failed("a connection", failure.to_string()))?;
         self.started(self.spawn(at, client));
@@ -38,6 +41,7 @@ impl Actor<'_> {
         options.connect_timeout = open.within.unwrap_or(CONNECT_WITHIN);
         let endpoint = self.endpoint(at).await?;
         let recorder = &at.context.recorder;
+        self.last_sent = Instant::now();
         let result = if rumqttc::plays(self.spec, at.context.engine) {
             let tap = recorder.tap(&self.spec.name, self.version);
             rumqttc::connect(at, &endpoint, &options, &self.inbox, tap, &self.spec.name).await?

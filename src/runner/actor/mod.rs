@@ -51,6 +51,8 @@ pub struct Actor<'a> {
     client_id: String,
     /// Its connection ended, or is about to, by the scenario's own doing.
     excused: bool,
+    /// Not later than the latest packet left. A broker's timer runs from when it read that packet,
+    /// so that a moment between the two must not count against it.
     last_sent: Instant,
 }
 
@@ -135,7 +137,6 @@ impl<'a> Actor<'a> {
     fn started(&mut self, link: Link) {
         self.link = Some(link);
         self.excused = false;
-        self.last_sent = Instant::now();
     }
 
     async fn endpoint(&self, at: At<'_>) -> Done<crate::net::Endpoint> {

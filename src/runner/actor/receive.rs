@@ -5,12 +5,15 @@ use std::fmt::Write as _;
 use tokio::time::Instant;
 
 use super::Actor;
+use crate::broker::auth::{Access, Subject};
 use crate::mqtt::Packet;
 use crate::mqtt::packet::Publish;
 use crate::runner::context::At;
 use crate::runner::link::Taken;
 use crate::runner::matching::{describe_message, is_message};
 use crate::runner::outcome::{Done, Trouble};
+use crate::scenario::ClientSpec;
+use crate::scenario::matcher::Matcher;
 use crate::scenario::op::Expect;
 use crate::text::{plural, print_duration, printable};
 
@@ -75,7 +78,34 @@ impl Actor<'_> {
         };
         let span = expect.messages.first().map_or(at.span, |pattern| &pattern.span);
         let at = if expect.messages.len() == 1 { at.at(span) } else { at };
-        at.failed(format!("{} receives {wanted}", self.spec.name), actual)
+        let mut trouble = at.failed(format!("{} receives {wanted}", self.spec.name), actual);
+        if let (Some(why), false) = (trouble.explanation_mut(), malformed) {
+            why.hint = self.acl_hint(at, expect);
+        }
+        trouble
+    }
+
+    /// What the ACL file says against the messages that did not come: the receiver may not read, or
+    /// the only other client may not write.
+    fn acl_hint(&self, at: At<'_>, expect: &Expect) -> Option<String> {
+        let target = at.context.target.try_lock().ok()?;
+        let acl = target.prepared.as_ref()?.acl.as_ref()?;
+        let denial = |spec: &ClientSpec, topic: &str, access| {
+            let client_id = self.client_id(at).unwrap_or_default();
+            let who = Subject { username: spec.user.as_deref(), client_id: &client_id };
+            let explained = acl.explain(who, topic, access);
+            (!explained.decision.allowed).then_some(explained.text)
+        };
+        let others = at.context.case.clients.iter().filter(|other| other.name != self.spec.name);
+        let others: Vec<_> = others.collect();
+        expect.messages.iter().find_map(|pattern| {
+            let Matcher::Equals(topic) = &pattern.topic else { return None };
+            let topic = at.resolve(topic).ok()?;
+            denial(self.spec, &topic, Access::Read).or_else(|| match others.as_slice() {
+                [other] => denial(other, &topic, Access::Write),
+                _ => None,
+            })
+        })
     }
 
     /// The messages that lie in the inbox, in words.
