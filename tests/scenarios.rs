@@ -3,10 +3,9 @@
 //! `mqttlab run` shows. Says nothing about other brokers.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -15,6 +14,10 @@ use mqttlab::record::Verdict;
 use mqttlab::report::{Console, ConsoleOptions, Report as _, Tally};
 use mqttlab::runner::{self, Clock, RunOptions};
 use mqttlab::scenario::{self, Case, LoadOptions, ScenarioFiles};
+use paper::Paper;
+
+#[path = "it/support/paper.rs"]
+mod paper;
 
 /// Cases that wait longer than this run under virtual time only.
 const LONGEST_REAL_WAIT: Duration = Duration::from_secs(2);
@@ -73,20 +76,6 @@ fn trials(path: &Path) -> Vec<Trial> {
     trials
 }
 
-/// A place to write to that can be looked at afterwards.
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic while writing").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Runs one case; what is not Passed is shown as the console shows it.
 fn passes(case: &Case, clock: Clock) -> Result<(), Failed> {
     let paper = Paper::default();
@@ -102,6 +91,5 @@ fn passes(case: &Case, clock: Clock) -> Result<(), Failed> {
     if complete && tally.is_complete() && passed > 0 && passed == tally.ended() {
         return Ok(());
     }
-    let shown = String::from_utf8(paper.0.lock().expect("no panic while writing").clone())?;
-    Err(Failed::from(shown))
+    Err(Failed::from(paper.text()))
 }

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::support::broker::{PATIENCE, connect, next_message, publish, start, subscribe};
+use crate::support::random::Random;
 
 /// Conversations of one run, a third in each revision.
 const CONVERSATIONS: usize = 1500;
@@ -49,31 +50,6 @@ const CORPUS: [&str; 20] = [
     "DISCONNECT 0x04 session_expiry=11",
     "AUTH 0x18 authentication_method=m",
 ];
-
-/// `SplitMix64`: the same numbers for the same seed on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).expect("below a usize")
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
-    }
-
-    fn bytes(&mut self, most: usize) -> Vec<u8> {
-        (0..=self.below(most)).map(|_| self.byte()).collect()
-    }
-}
 
 fn corpus(version: ProtocolVersion) -> Vec<Vec<u8>> {
     let line = |text: &str| PacketLine::parse(text).expect("a packet line");

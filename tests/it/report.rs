@@ -2,14 +2,15 @@
 //! read is checked for its shape. Nothing here runs a broker.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use insta::assert_snapshot;
 use mqttlab::record::{Event, EventKind, RowMark, Verdict};
 use mqttlab::report::{Console, ConsoleOptions, Junit, Marks, REPORTS, Report, Tally, json};
 use mqttlab::text::escape;
+
+use crate::support::paper::Paper;
 
 /// The logs of `fixtures/records`.
 const RECORDS: [&str; 5] = ["mixed", "passed", "interrupted", "broker_died", "hostile"];
@@ -23,20 +24,6 @@ fn events(record: &str) -> Vec<Event> {
     json::read(&text(record)).unwrap_or_else(|error| panic!("{record}: {error}"))
 }
 
-/// A place to write to that can be looked at afterwards.
-#[derive(Clone, Default)]
-struct Paper(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Paper {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic while writing").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// What a report writes of these events.
 fn written(make: impl FnOnce(Box<Paper>) -> Box<dyn Report>, events: &[Event]) -> String {
     let paper = Paper::default();
@@ -45,8 +32,7 @@ fn written(make: impl FnOnce(Box<Paper>) -> Box<dyn Report>, events: &[Event]) -
         report.event(event).expect("paper takes everything");
     }
     report.finish().expect("paper takes everything");
-    let bytes = paper.0.lock().expect("no panic while writing").clone();
-    String::from_utf8(bytes).expect("reports are UTF-8")
+    paper.text()
 }
 
 fn console(record: &str, options: ConsoleOptions) -> String {

@@ -20,32 +20,13 @@ use mqttlab::mqtt::{
     Packet, PacketId, Properties, Property, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName,
 };
 
+use crate::support::random::Random;
+
 /// Seeds of one test run.
 const SEEDS: u64 = 300;
 /// Random steps before everything is brought to rest.
 const STEPS: usize = 600;
 const TOPICS: usize = 3;
-
-/// `SplitMix64`: the same numbers for the same seed on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).expect("below a usize")
-    }
-
-    fn one_in(&mut self, odds: usize) -> bool {
-        self.below(odds) == 0
-    }
-}
 
 /// What a client has sent and not finished.
 enum Outgoing {

@@ -6,3 +6,5 @@ pub mod packets;
 pub mod wire;
 pub mod broker;
 pub mod tls;
+pub mod paper;
+pub mod random;
