@@ -4,6 +4,8 @@
 //! Pure: packets and instants go in, packets to send come out. What a broker does wrong (an
 //! acknowledgement for nothing, a wrong order) is let pass: judging is the business of the checks.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -307,6 +309,7 @@ impl Session {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test needs some instant to start from")]
 mod tests {
     use bytes::Bytes;
 

@@ -5,6 +5,8 @@
 //! anything: the version is a field of the codec and of CONNECT, and a packet of an older version
 //! simply has no properties.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod codec;
 pub mod notation;
 pub mod packet;

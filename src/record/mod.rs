@@ -3,6 +3,8 @@
 //! The event log is the only thing that reports read: console, JUnit and JSON lines are
 //! projections of it. Pure; secrets are redacted before an event is made.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod event;
 pub mod verdict;
 

@@ -3,6 +3,8 @@
 //! Pure: texts come in through a loader, time and sockets are the runner's. `decode` reads the
 //! YAML tree into drafts and collects every error, `lower` turns drafts into [`Case`]s.
 
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
 pub mod codes;
 pub mod decode;
 pub mod keys;
