@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{LogTail, TargetError};
 use crate::runner::EnvironmentError;
@@ -21,6 +21,10 @@ use crate::runner::prepare::Prepared;
 const START: Duration = Duration::from_secs(10);
 /// A broker that was told to end and has not after this long is killed.
 const STOP: Duration = Duration::from_secs(5);
+/// What mosquitto says when all its listeners are open: `mosquitto version 2.0.11 running`.
+const RUNNING: &str = " running";
+/// A broker that does not say so and is still there after this long has its ports.
+const SETTLE: Duration = Duration::from_millis(250);
 /// Between two looks whether the broker listens.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -113,7 +117,8 @@ impl Process {
             readers.spawn(follow(stdout, log.clone()));
         }
         let ports: Vec<u16> = prepared.listeners.iter().map(|listener| listener.port).collect();
-        let outcome = timeout(START, ready(&mut child, &ports)).await;
+        let said = log.count(RUNNING);
+        let outcome = timeout(START, ready(&mut child, &ports, log, said)).await;
         if let Ok(Ok(None)) = outcome {
             readers.detach_all();
             self.child = Some(child);
@@ -180,7 +185,15 @@ impl Process {
 
 /// Waits until every port answers (`None`) or the child has ended. A broker opens its listeners one
 /// after the other, and a certificate takes its time.
-async fn ready(child: &mut Child, ports: &[u16]) -> std::io::Result<Option<ExitStatus>> {
+///
+/// Somebody else's broker that was faster in taking a port would answer too, and what it does would
+/// be taken for what ours does. So ours has to say that it runs, or at least to live on for a while.
+async fn ready(
+    child: &mut Child,
+    ports: &[u16],
+    log: &LogTail,
+    said: usize,
+) -> std::io::Result<Option<ExitStatus>> {
     for &port in ports {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             if let Some(status) = child.try_wait()? {
@@ -189,7 +202,13 @@ async fn ready(child: &mut Child, ports: &[u16]) -> std::io::Result<Option<ExitS
             sleep(LOOK).await;
         }
     }
-    // Somebody else's port would answer too: then the child is ending.
+    let until = Instant::now() + SETTLE;
+    while log.count(RUNNING) == said && Instant::now() < until {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        sleep(LOOK).await;
+    }
     child.try_wait()
 }
 
