@@ -240,43 +240,38 @@ fn reload(
     broker.log(LogTypes::INFORMATION, "Reloading config.");
     let (fresh, found) = Config::load(&FsFiles, args.config.as_deref(), &overrides(args));
     report(sink, &found);
-    let config = if let Some(mut fresh) = fresh {
-        keep_listeners(&mut fresh, old_config, sink);
+    let mut config = if let Some(mut fresh) = fresh {
+        if fresh.keep_listeners(old_config) {
+            let text = "Warning: changed listeners are opened only when the broker starts again.";
+            say(sink, LogTypes::WARNING, text.to_owned());
+        }
         if args.quiet {
             fresh.log.types = LogTypes::NONE;
         }
-        Arc::new(fresh)
+        fresh
     } else {
         say(sink, LogTypes::ERROR, "Error: the configuration is kept as it was.".to_owned());
-        Arc::clone(old_config)
+        Config::clone(old_config)
     };
     let (fresh, found) = load_rules(&config, &FsFiles);
     report(sink, &found);
     let rules = if has_errors(&found) {
         let text = "Error: the password and ACL files are kept as they were last read without error.";
         say(sink, LogTypes::ERROR, text.to_owned());
+        // The rules of each listener are found by these.
+        config.listeners.clone_from(&old_config.listeners);
+        config.security.clone_from(&old_config.security);
         Arc::clone(old_rules)
     } else {
         Arc::new(fresh)
     };
+    let config = Arc::new(config);
     match LogDestinations::open(&config.log) {
         Ok(fresh) => *sink.lock() = fresh,
         Err(error) => report(sink, &[error]),
     }
     broker.reload(Arc::clone(&config), Arc::clone(&rules));
     (config, rules)
-}
-
-/// Open sockets cannot change, nor which zone of security each belongs to.
-fn keep_listeners(fresh: &mut Config, old: &Config, sink: &Log) {
-    if fresh.listeners != old.listeners {
-        let text = "Warning: changed listeners are opened only when the broker starts again.";
-        say(sink, LogTypes::WARNING, text.to_owned());
-        fresh.listeners.clone_from(&old.listeners);
-        if fresh.security.len() != old.security.len() {
-            fresh.security.clone_from(&old.security);
-        }
-    }
 }
 
 /// Findings as log lines.

@@ -47,6 +47,41 @@ fn rendered(diagnostics: &[Diagnostic]) -> String {
     diagnostics.iter().map(|one| one.render(false)).collect::<Vec<_>>().join("\n\n")
 }
 
+// Reading the configuration again.
+
+/// The settings that each listener of `old` has after a reload of `fresh`.
+fn reloaded(old: &str, fresh: &str) -> (Vec<(u16, bool)>, bool) {
+    let config = |text| load(text, &Overrides::default()).0.expect("a good configuration");
+    let (old, mut fresh) = (config(old), config(fresh));
+    let changed = fresh.keep_listeners(&old);
+    let anonymous = |at: usize| fresh.security[fresh.zone(at)].allow_anonymous;
+    assert_eq!(fresh.listeners.len(), old.listeners.len());
+    (fresh.listeners.iter().enumerate().map(|(at, it)| (it.port, anonymous(at))).collect(), changed)
+}
+
+#[test]
+fn an_open_listener_takes_its_own_new_settings() {
+    let old = "per_listener_settings true\nlistener 1\nallow_anonymous true\nlistener 2\n";
+    let turned = "per_listener_settings true\nlistener 2\nlistener 1\nallow_anonymous true\n";
+    assert_eq!(reloaded(old, turned), (vec![(1, true), (2, false)], true));
+    let shut = "per_listener_settings true\nlistener 1\nlistener 2\n";
+    assert_eq!(reloaded(old, shut), (vec![(1, false), (2, false)], false));
+    assert_eq!(reloaded("listener 1\n", "listener 1\nallow_anonymous true\n"), (vec![(1, true)], false));
+}
+
+/// Without a listener anybody may come in, from this machine: that is not meant for open sockets.
+#[test]
+fn a_configuration_that_was_cut_short_opens_no_listener_to_anybody() {
+    for old in ["listener 1883\n", "listener 1883 127.0.0.1\n"] {
+        assert_eq!(reloaded(old, ""), (vec![(1883, false)], old.trim() == "listener 1883"));
+    }
+    assert_eq!(reloaded("", "listener 1883\n"), (vec![(1883, true)], true));
+    assert_eq!(
+        reloaded("listener 1\nlistener 2\n", "listener 2\nallow_anonymous true\n").0,
+        [(1, false), (2, true)]
+    );
+}
+
 // What mistakes look like.
 
 #[test]

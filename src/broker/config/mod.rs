@@ -166,6 +166,39 @@ impl Config {
         let (config, diagnostics) = draft.finish(overrides);
         ((!has_errors(&diagnostics)).then_some(config), diagnostics)
     }
+
+    /// Index into [`Config::security`]: the settings of this listener.
+    pub fn zone(&self, listener: usize) -> usize {
+        self.listeners.get(listener).map_or(0, |listener| listener.security)
+    }
+
+    /// Makes this the configuration of a broker whose listeners `old` opened, as SIGHUP asks: open
+    /// sockets stay as they are. Each takes the security settings that the same listener has now;
+    /// one that is named no more keeps its last ones, so that a file cut short opens nothing. True
+    /// if listeners differ.
+    pub fn keep_listeners(&mut self, old: &Self) -> bool {
+        let fresh = std::mem::take(&mut self.listeners);
+        let same_default = self.local_only == old.local_only;
+        self.local_only = old.local_only;
+        for (index, listener) in old.listeners.iter().enumerate() {
+            let is_it = |other: &&ListenerConfig| same_default && other.is_at(listener);
+            let found = fresh.get(index).filter(is_it).or_else(|| fresh.iter().find(is_it));
+            let security = found.map_or(self.security.len(), |found| found.security);
+            if found.is_none() {
+                self.security.push(old.security[listener.security].clone());
+            }
+            self.listeners.push(ListenerConfig { security, ..listener.clone() });
+        }
+        let opens_same = |(a, b): (&ListenerConfig, &ListenerConfig)| a.is_at(b) && a.tls == b.tls;
+        fresh.len() != old.listeners.len() || !fresh.iter().zip(&old.listeners).all(opens_same)
+    }
+}
+
+impl ListenerConfig {
+    /// True if both listen at the same address.
+    fn is_at(&self, other: &Self) -> bool {
+        (self.port, &self.bind) == (other.port, &other.bind)
+    }
 }
 
 impl Default for SessionLimits {

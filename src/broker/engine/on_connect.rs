@@ -51,7 +51,7 @@ impl Engine {
         let most = if self.config.compat == Compat::V20 { 0 } else { MAX_TOPIC_ALIAS };
         connection.own_aliases =
             OwnAliases::new(connect.properties.topic_alias_maximum().unwrap_or(0).min(most));
-        let zone = self.config.listeners.get(connection.peer.listener).map_or(0, |it| it.security);
+        let listener = connection.peer.listener;
         if let Err(refusal) = self.admit(connect, auth) {
             return self.refuse(conn, connect, &refusal, now);
         }
@@ -66,7 +66,8 @@ impl Engine {
         if self.connections.get(conn).is_none_or(|it| !it.takes(&Packet::ConnAck(answer.clone()))) {
             return self.close(conn, &Ending::Oversize, now);
         }
-        let identity = Identity { client_id, username: connect.username.as_ref().map(owned), zone };
+        let username = connect.username.as_ref().map(owned);
+        let identity = Identity { client_id, username, listener, zone: self.config.zone(listener) };
         let (session, present) = self.claim_session(identity, connect, now);
         self.attach(conn, session, connect, now);
         self.welcome(conn, session, connect, present, answer);

@@ -17,11 +17,10 @@ impl Engine {
         let old = std::mem::replace(&mut self.rules, rules);
         for id in self.sessions.ids() {
             let Some(session) = self.sessions.get_mut(id) else { continue };
-            let Some(conn) = session.conn else { continue };
-            let Some(connection) = self.connections.get(conn) else { continue };
             let was = session.identity.zone;
-            let zone = self.config.listeners.get(connection.peer.listener).map_or(0, |it| it.security);
+            let zone = self.config.zone(session.identity.listener);
             session.identity.zone = zone;
+            let Some(conn) = session.conn else { continue };
             let username = session.identity.username.as_deref();
             if !self.rules.still_admits(zone, username, &old, was) {
                 self.close(conn, &Ending::Administrative, now);

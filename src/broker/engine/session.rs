@@ -24,7 +24,9 @@ pub(super) struct SessionId(pub u64);
 pub(super) struct Identity {
     pub client_id: ByteString,
     pub username: Option<ByteString>,
-    /// Index into `Config::security`.
+    /// Index into `Config::listeners`: where the client came in last.
+    pub listener: usize,
+    /// Index into `Config::security`: the rules of that listener.
     pub zone: usize,
 }
 

@@ -227,18 +227,17 @@ impl Connection {
     /// Authenticates outside of the lock, and lets the engine decide.
     async fn connect(&mut self, mut connect: Box<Connect>) {
         self.connected = true;
-        let config = self.hub.config();
-        let zone = config.listeners.get(self.peer.listener).map_or(0, |listener| listener.security);
-        loop {
-            let rules = self.hub.rules();
+        let max_packet_size = loop {
+            let (config, rules) = self.hub.in_force();
+            let zone = config.zone(self.peer.listener);
             let result = authenticate(&self.hub, &rules, zone, &connect).await;
             match self.hub.connect(self.conn, Authenticated { connect, result, by: rules }) {
-                Ok(()) => break,
+                Ok(()) => break config.limits.max_packet_size,
                 Err(again) => connect = again,
             }
-        }
+        };
         self.version = self.hub.version(self.conn).unwrap_or_default();
-        let max_packet_size = match config.limits.max_packet_size {
+        let max_packet_size = match max_packet_size {
             0 => MAX_REMAINING_LENGTH + 5,
             size => size,
         };

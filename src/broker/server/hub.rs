@@ -94,14 +94,10 @@ impl Hub {
         })
     }
 
-    /// The rules in force, to authenticate by outside of the lock.
-    pub fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.core.lock().rules)
-    }
-
-    /// The configuration in force.
-    pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.core.lock().config)
+    /// The configuration and the rules in force, to authenticate by outside of the lock.
+    pub fn in_force(&self) -> (Arc<Config>, Arc<Rules>) {
+        let core = self.core.lock();
+        (Arc::clone(&core.config), Arc::clone(&core.rules))
     }
 
     /// A CONNECT. It is handed back if the rules changed while it was authenticated.
