@@ -70,7 +70,7 @@ impl OwnAliases {
         if self.topics.len() >= usize::from(self.most) {
             return None;
         }
-        self.topics.push(topic.clone());
+        self.topics.push(owned_topic(topic));
         Some(OwnAlias { number: u16::try_from(self.topics.len()).ok()?, known: false })
     }
 }

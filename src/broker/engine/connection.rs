@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub aliases: Aliases,
     /// Those that we declared to the client.
     pub own_aliases: OwnAliases,
+    /// QoS 2 messages that we said to take at once.
+    pub receive_maximum: u16,
     /// Bytes of the largest packet that the client takes.
     pub max_packet_size: Option<u32>,
 }
@@ -84,6 +86,7 @@ impl Connections {
             patience: None,
             aliases: Aliases::default(),
             own_aliases: OwnAliases::default(),
+            receive_maximum: u16::MAX,
             max_packet_size: None,
         }))
     }

@@ -20,9 +20,9 @@ pub(super) const MAX_RETAINED: usize = 4 << 20;
 pub(super) const BACKLOG_SOFT_BYTES: usize = 1 << 20;
 /// QoS 0 messages that would wait above this many bytes are dropped.
 pub(super) const BACKLOG_HARD_BYTES: usize = 32 << 20;
-/// Frames that wait to be written; a peer that sends more while it reads nothing is closed. The
+/// Answers that wait to be written; a peer that asks for more while it reads nothing is closed. The
 /// server stops reading long before.
-pub(super) const MAX_FRAMES: usize = 1 << 16;
+pub(super) const MAX_ANSWERS: usize = 1 << 16;
 /// Retained messages of a replay are sent while fewer bytes than this wait to be written.
 pub(super) const REPLAY_BYTES: usize = 64 << 10;
 /// Retained topics that a replay looks at in one go.

@@ -52,7 +52,7 @@ pub use stats::Stats;
 use connection::{Connections, State};
 use deadline::{Deadlines, Timer};
 use delivery::Hit;
-use limits::{CONNECT_TIMEOUT, MAX_FRAMES};
+use limits::{CONNECT_TIMEOUT, MAX_ANSWERS};
 use outputs::Outputs;
 use phrases::Ending;
 use random::Random;
@@ -179,7 +179,7 @@ impl Engine {
             // [MQTT-3.1.4-5] 5: [MQTT-3.1.4-6]
             State::Closing => return,
         };
-        if connection.outbox.len() > MAX_FRAMES {
+        if connection.outbox.answers() > MAX_ANSWERS {
             return self.close(conn, &Ending::Unread, now);
         }
         match packet {

@@ -14,7 +14,8 @@ use crate::text::escape;
 use super::alias::OwnAliases;
 use super::connection::State;
 use super::deadline::Timer;
-use super::limits::MAX_TOPIC_ALIAS;
+use super::limits::{MAX_TOPIC_ALIAS, MAX_TOPIC_SEPARATORS};
+use super::on_publish::separators;
 use super::phrases::{self, Ending};
 use super::publication::owned;
 use super::session::{Identity, Lifetime, Session, SessionId};
@@ -103,6 +104,10 @@ impl Engine {
         if limit > 0 && connect.will.as_ref().is_some_and(|will| will.payload.len() > limit) {
             return refuse(Some(ReasonCode::V3_NOT_AUTHORIZED), ReasonCode::PACKET_TOO_LARGE);
         }
+        // As for any topic that is published to.
+        if connect.will.as_ref().is_some_and(|will| separators(will.topic.as_str()) > MAX_TOPIC_SEPARATORS) {
+            return refuse(None, ReasonCode::TOPIC_NAME_INVALID);
+        }
         match auth {
             Ok(()) => Ok(()),
             Err(_) => refuse(Some(ReasonCode::V3_NOT_AUTHORIZED), ReasonCode::NOT_AUTHORIZED),
@@ -189,6 +194,7 @@ impl Engine {
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.state = State::Connected(id);
+        connection.receive_maximum = own_limit;
         connection.patience =
             (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1500));
         match connection.patience {

@@ -13,7 +13,7 @@ use super::deadline::Timer;
 use super::delivery::Reach;
 use super::limits::MAX_TOPIC_SEPARATORS;
 use super::phrases::{self, Ending};
-use super::publication::Publication;
+use super::publication::{Publication, owned};
 use super::session::SessionId;
 use super::{ConnId, Engine};
 
@@ -34,10 +34,7 @@ impl Engine {
                 return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
             }
             // [MQTT-3.3.4-7] of 5.0
-            let most = match self.config.limits.max_inflight_messages {
-                0 => u16::MAX,
-                most => most,
-            };
+            let most = self.connections.get(conn).map_or(u16::MAX, |connection| connection.receive_maximum);
             if session.version.is_v5() && session.received.len() >= usize::from(most) {
                 let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
                 return self.close(conn, &Ending::Protocol(reason), now);
@@ -127,15 +124,17 @@ impl Engine {
     }
 
     fn retain(&mut self, publication: &Arc<Publication>) {
-        let timer = Timer::Retained(publication.topic.as_byte_string().clone());
-        match publication.expires {
-            Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, at),
-            _ => self.deadlines.cancel(&timer),
-        }
         if !self.retained.set(publication) {
             self.outputs.log(LogTypes::WARNING, || {
                 "Too many retained messages: a new one was not stored.".to_owned()
             });
+            return;
+        }
+        // A copy: the publication's own shares its buffer with the payload, which will be replaced.
+        let timer = Timer::Retained(owned(publication.topic.as_byte_string()));
+        match publication.expires {
+            Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, at),
+            _ => self.deadlines.cancel(&timer),
         }
     }
 

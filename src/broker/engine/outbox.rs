@@ -12,12 +12,15 @@ const OVERHEAD: usize = 128;
 pub(super) struct Outbox {
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// Frames that are no PUBLISH: what the client itself asked for.
+    answers: usize,
 }
 
 impl Outbox {
     /// Appends a frame.
     pub fn push(&mut self, frame: Frame) {
         self.bytes += frame.size() + OVERHEAD;
+        self.answers += usize::from(matches!(frame, Frame::Packet(_)));
         self.frames.push_back(frame);
     }
 
@@ -25,6 +28,7 @@ impl Outbox {
     pub fn pop(&mut self) -> Option<Frame> {
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.size() + OVERHEAD;
+        self.answers -= usize::from(matches!(frame, Frame::Packet(_)));
         if self.frames.is_empty() {
             // What a burst took is given back.
             self.frames.shrink_to(64);
@@ -35,6 +39,11 @@ impl Outbox {
     /// How many frames wait.
     pub fn len(&self) -> usize {
         self.frames.len()
+    }
+
+    /// How many of them are no PUBLISH.
+    pub fn answers(&self) -> usize {
+        self.answers
     }
 
     /// True when nothing waits.

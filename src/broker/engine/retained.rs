@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use crate::mqtt::TopicFilter;
 
 use super::limits::MAX_RETAINED;
-use super::publication::Publication;
+use super::publication::{Publication, owned};
 use super::subscriptions::Grant;
 
 /// See the module.
@@ -80,10 +80,15 @@ impl Retained {
             self.messages.remove(topic);
             return true;
         }
-        if self.messages.len() >= MAX_RETAINED && !self.messages.contains_key(topic) {
+        if let Some(last) = self.messages.get_mut(topic) {
+            *last = Arc::clone(publication);
+            return true;
+        }
+        if self.messages.len() >= MAX_RETAINED {
             return false;
         }
-        self.messages.insert(topic.clone(), Arc::clone(publication));
+        // A copy: the publication's own shares its buffer with the payload, which will be replaced.
+        self.messages.insert(owned(topic), Arc::clone(publication));
         true
     }
 
@@ -281,6 +286,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_replaced_message_is_gone() {
+        let mut retained = Retained::default();
+        let first = publication("t", 1);
+        let payload = first.payload.clone();
+        retained.set(&first);
+        drop(first);
+        assert!(!payload.is_unique());
+        retained.set(&publication("t", 2));
+        assert!(payload.is_unique(), "nothing holds the buffer of the first message");
     }
 
     #[test]

@@ -182,6 +182,22 @@ fn a_replay_of_many_retained_messages_waits_for_its_reader() {
     assert!((20_000..60_000).contains(&publishes), "{publishes} messages");
 }
 
+/// Not its own doing: only the limits on queues apply.
+#[test]
+fn messages_that_wait_in_great_number_do_not_end_the_connection() {
+    let limits = SessionLimits { max_queued_messages: 0, ..SessionLimits::default() };
+    let mut bench = Bench::new(&Setup { limits, logs: LogTypes::NOTICE, ..Setup::default() });
+    let (slow, fast) = (bench.connect("slow"), bench.connect("fast"));
+    bench.send(slow, subscribe("t", QoS::AtMostOnce));
+    bench.log();
+    for _ in 0..100_000 {
+        bench.send(fast, publish("t", QoS::AtMostOnce, vec![0; 10], false));
+    }
+    bench.send(slow, Packet::PingReq);
+    assert_eq!(bench.log(), [""; 0]);
+    assert_eq!(bench.take(slow, usize::MAX).0.len(), 100_002);
+}
+
 #[test]
 fn answers_that_nobody_reads_end_the_connection() {
     let mut bench = Bench::new(&Setup { logs: LogTypes::NOTICE, ..Setup::default() });
