@@ -8,7 +8,7 @@ use super::fence::{Control, Order};
 use super::link::Watch;
 use super::matching::Lookup;
 use super::outcome::{Done, Trouble};
-use super::recorder::Recorder;
+use super::recorder::{PROBE, Recorder};
 use super::target::Target;
 use crate::diagnostic::Span;
 use crate::scenario::value::Template;
@@ -39,7 +39,17 @@ pub struct Context<'a> {
 impl Context<'_> {
     /// What a connection of this client reports to.
     pub fn watch(&self, client: &str) -> Watch {
-        Watch { recorder: self.recorder.clone(), client: client.to_owned(), fence_topic: self.fence_topic() }
+        Watch {
+            recorder: self.recorder.clone(),
+            client: client.to_owned(),
+            fence_topic: self.fence_topic(),
+            probe: self.probe(),
+        }
+    }
+
+    /// How payloads of this case's probes begin.
+    pub fn probe(&self) -> String {
+        format!("{PROBE}{}", self.nonce)
     }
 
     /// Where sentinels of this case are published.

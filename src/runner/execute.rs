@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::actor::Actor;
 use super::context::{At, Context};
+use super::denial;
 use super::fence::{self, Actors, Order};
 use super::link::Command;
 use super::outcome::{Done, Trouble, place};
@@ -23,7 +24,7 @@ use super::traces;
 use super::verdict::{Found, judge};
 use super::{Clock, RunOptions};
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict};
-use crate::scenario::op::{Op, Step, TargetAction};
+use crate::scenario::op::{Op, Reply, Step, TargetAction};
 use crate::scenario::{Body, Case};
 
 /// What a run gives every case.
@@ -193,6 +194,7 @@ fn run_steps<'f>(at: At<'f>, steps: &'f [Step], actors: &'f Actors<'f>) -> Playi
 async fn run_step<'f>(at: At<'f>, op: &'f Op, actors: &'f Actors<'f>) -> Done {
     match op {
         Op::Open(client, open) => actors[client.0].lock().await.open(at, open).await,
+        Op::Send(client, request, Reply::Denied) => denial::denied(at, &actors[client.0], request).await,
         Op::Send(client, request, reply) => actors[client.0].lock().await.request(at, request, reply).await,
         Op::Expect(client, expect) => actors[client.0].lock().await.expect(at, expect).await,
         Op::Quiet(client) => fence::quiet(at, actors, client.0).await,

@@ -196,12 +196,15 @@ pub struct Watch {
     /// Messages to this topic are the runner's own and of no concern to the scenario, though a
     /// client that subscribes to everything gets them.
     pub fence_topic: String,
+    /// So do messages whose payload begins like this, on whatever topic.
+    pub probe: String,
 }
 
 impl Watch {
     /// True for a message that only proves that an earlier one would have come.
     pub fn is_sentinel(&self, packet: &Packet) -> bool {
-        matches!(packet, Packet::Publish(publish) if publish.topic.as_str() == self.fence_topic)
+        matches!(packet, Packet::Publish(publish) if publish.topic.as_str() == self.fence_topic
+            || publish.payload.starts_with(self.probe.as_bytes()))
     }
 }
 
@@ -255,7 +258,7 @@ async fn serve(mut client: Client, inbox: Inbox, mut commands: Commands, watch: 
                     let _ = client.flush().await;
                     return client.into_session();
                 }
-                Some((Command::Disconnect(goodbye), _)) => return say_goodbye(client, goodbye, &inbox).await,
+                Some((Command::Disconnect(goodbye), _)) => return say_goodbye(client, goodbye, &inbox, &watch).await,
                 Some((command, answer)) => {
                     let sent = send(&mut client, command, &mut pings);
                     // Nobody waits any more where a step was given up.
@@ -321,13 +324,13 @@ fn send(client: &mut Client, command: Command, pings: &mut VecDeque<u64>) -> Sen
 }
 
 /// Sends DISCONNECT and reads on until the broker closes: then it has dealt with it.
-async fn say_goodbye(mut client: Client, goodbye: Disconnect, inbox: &Inbox) -> Session {
+async fn say_goodbye(mut client: Client, goodbye: Disconnect, inbox: &Inbox, watch: &Watch) -> Session {
     client.send(&Packet::Disconnect(goodbye));
     let until = Instant::now() + GOODBYE;
     while let Ok(event) = timeout_at(until, client.next()).await {
         match event {
-            Event::Packet(packet) => inbox.push(packet),
-            Event::Repeated(_) => {}
+            Event::Packet(packet) if !watch.is_sentinel(&packet) => inbox.push(packet),
+            Event::Packet(_) | Event::Repeated(_) => {}
             Event::Closed(_) | Event::Malformed(_) => break,
         }
     }

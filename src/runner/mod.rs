@@ -6,6 +6,7 @@
 mod actor;
 mod clock;
 mod context;
+mod denial;
 mod execute;
 mod fence;
 mod link;

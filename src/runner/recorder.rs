@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::traces::Traces;
 use crate::mqtt::codec::DecodeError;
-use crate::mqtt::{Packet, ProtocolVersion, notation};
+use crate::mqtt::{Packet, ProtocolVersion, TopicName, notation};
 use crate::net::tap::{Content, Direction, Tap, Tapped};
 use crate::record::{CaseId, Event, EventKind, WireEvent, WireSide};
 use crate::text;
@@ -22,6 +22,8 @@ use crate::text;
 const WIRE_EVENTS: usize = 50_000;
 /// Lines that an explanation shows.
 const LAST_LINES: usize = 24;
+/// How payloads begin that the runner publishes to show what a client may receive.
+pub const PROBE: &str = "mqttlab-probe-";
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
 
@@ -46,6 +48,8 @@ struct State {
     last: VecDeque<String>,
     secrets: Vec<String>,
     traces: Traces,
+    /// Probes that came: client and topic.
+    probes: Vec<(String, TopicName)>,
 }
 
 impl Recorder {
@@ -123,6 +127,12 @@ impl Recorder {
         self.0.state.lock().traces.clone()
     }
 
+    /// Topics of the runner's probes that reached this client, oldest first.
+    pub fn probes(&self, client: &str) -> Vec<TopicName> {
+        let state = self.0.state.lock();
+        state.probes.iter().filter(|(who, _)| who == client).map(|(_, topic)| topic.clone()).collect()
+    }
+
     /// Takes all events out.
     pub fn finish(&self) -> Vec<Event> {
         let dropped = self.0.state.lock().dropped;
@@ -145,8 +155,14 @@ impl Recorder {
                 Direction::In => WireSide::Received,
                 Direction::Out => WireSide::Sent,
             };
-            if let (WireSide::Sent, Content::Packet(packet)) = (side, &tapped.content) {
-                recorder.0.state.lock().traces.note(packet);
+            match (side, &tapped.content) {
+                (WireSide::Sent, Content::Packet(packet)) => recorder.0.state.lock().traces.note(packet),
+                (WireSide::Received, Content::Packet(Packet::Publish(publish)))
+                    if publish.payload.starts_with(PROBE.as_bytes()) =>
+                {
+                    recorder.0.state.lock().probes.push((client.clone(), publish.topic.clone()));
+                }
+                _ => {}
             }
             let line = print(&tapped.content, &tapped.bytes, version);
             recorder.wire(&client, side, line, tapped.at);

@@ -384,3 +384,58 @@ scenarios:
     let left = std::env::temp_dir().join(format!("mqttlab-{folder}"));
     assert!(!left.exists(), "{}", left.display());
 }
+
+const RIGHTS: &str = r#"
+lab: 1
+broker:
+  allow_anonymous: false
+  users: {alice: {allow: {readwrite: ["a/#"]}}, bob: {allow: {read: ["a/#"]}}}
+clients: {alice: {user: alice}, bob: {user: bob}}
+scenarios:
+"#;
+
+#[test]
+fn denied_means_that_nothing_arrives() {
+    for (steps, verdict) in [
+        ("alice: {publish: a/1, payload: x, qos: 1, expect: denied}", Verdict::Failed),
+        ("alice: {publish: a/1, payload: x, expect: denied}", Verdict::Failed),
+        ("bob: {publish: a/1, payload: x, qos: 1, expect: denied}", Verdict::Passed),
+        ("bob: {publish: a/1, payload: x, expect: denied}", Verdict::Passed),
+        ("bob: {subscribe: a/+, expect: denied}", Verdict::Failed),
+        ("bob: {subscribe: [b/1, b/2], expect: denied}", Verdict::Passed),
+        // Others see nothing of the proof.
+        ("alice: {subscribe: \"#\"}\n  - bob: {subscribe: b/1, expect: denied}", Verdict::Passed),
+    ] {
+        let yaml = format!("{RIGHTS}- id: one\n  name: what is denied\n  steps:\n  - {steps}\n");
+        let found = finished(run(&cases(&yaml), TargetChoice::Bundled));
+        assert_eq!(verdicts(&found), BTreeMap::from([(verdict, 1)]), "{steps}: {found:#?}");
+    }
+}
+
+#[test]
+fn a_broker_that_died_has_not_closed_a_connection_rightly() {
+    let fault = |way, user: &str, packet: &Packet| {
+        let last = way == Way::ToBroker && user.is_empty() && is_publish(packet, "a/1");
+        if last { Deed::Die } else { Deed::Pass }
+    };
+    let yaml = STEPS.split("  steps:").next().expect("a head").to_owned()
+        + "  steps:\n  - pub: {publish: a/1, qos: 1, expect: closed}\n";
+    let found = outcomes(&yaml, &faulty(OPEN, Arc::new(fault)));
+    assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Errored, 1)]), "{found:#?}");
+}
+
+#[test]
+fn users_with_the_same_client_identifier_are_told_apart() {
+    let users = "{readwrite: [\"#\"]}";
+    let mut yaml = format!(
+        "lab: 1\nbroker:\n  allow_anonymous: false\n  users: {{a: {{allow: {users}}}, b: {{allow: {users}}}, \
+         c: {{allow: {users}}}}}\nscenarios:\n- id: t\n  name: one identifier\n  acl_table: |\n    \
+         | Topic | User | Client | Publish | Subscribe | Expectation |\n    |-|-|-|-|-|-|\n"
+    );
+    for row in 0..12 {
+        let user = ["a", "b", "c"][row % 3];
+        yaml += &format!("    | t/{row} | {user} | same | X | X | allow |\n");
+    }
+    let found = finished(run(&cases(&yaml), TargetChoice::Bundled));
+    assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Passed, 12)]), "{found:#?}");
+}

@@ -203,7 +203,8 @@ impl<'a> Actor<'a> {
     }
 }
 
-fn topic(at: At<'_>, template: &Template) -> Done<TopicName> {
+/// A topic with its variables replaced.
+pub fn topic(at: At<'_>, template: &Template) -> Done<TopicName> {
     let text = at.resolve(template)?;
     TopicName::new(text).map_err(|error| at.errored("a topic", error.to_string()))
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::plan::{Answer, Probe, Who};
 use crate::client::{Client, ConnectFailure, Event, Lost, Options, Session};
 use crate::mqtt::packet::{Connect, Publish, Subscribe, Unsubscribe};
-use crate::mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, TopicFilter, TopicName};
+use crate::mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
 use crate::net::Endpoint;
 use crate::net::framed::Closed;
 use crate::runner::context::Context;
@@ -38,6 +38,16 @@ enum Gate {
     Closed,
     Open(Box<Client>),
     Shut(Answer),
+}
+
+impl Gate {
+    /// The next probe gets a connection of its own: this one may have been closed by another's
+    /// doing (users who share a client identifier end each other's connections).
+    fn give_up(&mut self) {
+        if matches!(self, Self::Open(_)) {
+            *self = Self::Closed;
+        }
+    }
 }
 
 /// All connections of a table.
@@ -112,6 +122,7 @@ impl Driver {
         for probe in probes {
             if probe.answer == Answer::Interrupted {
                 probe.reset();
+                self.parties[probe.party].gate.give_up();
                 self.attempt(std::slice::from_mut(probe)).await?;
                 if probe.answer == Answer::Interrupted {
                     probe.answer = Answer::Closed;
@@ -295,7 +306,7 @@ impl Party {
         self.pongs = 0;
         self.gate = match Client::connect(endpoint, &options, Session::default(), None).await {
             Ok((client, _)) => Gate::Open(Box::new(client)),
-            Err(ConnectFailure::Refused(answer)) => Gate::Shut(Answer::Refused(Some(answer.code))),
+            Err(ConnectFailure::Refused(answer)) => Gate::Shut(refusal(answer.code)),
             Err(ConnectFailure::Closed(Closed::Eof)) => Gate::Shut(Answer::Refused(None)),
             Err(other) => Gate::Shut(Answer::Unknown(format!("no connection: {other}"))),
         };
@@ -387,6 +398,16 @@ impl Party {
     }
 }
 
+/// What a refused CONNECT says about the rights of the user: nothing, if the broker is only busy or
+/// does not speak this version. 3.1.1, 3.2.2.3; 5.0, 3.2.2.2.
+fn refusal(code: ReasonCode) -> Answer {
+    match code.0 {
+        // Bad user name or password, not authorized; 5.0 has "banned" and "bad method" too.
+        4 | 5 | 0x86 | 0x87 | 0x8A | 0x8C => Answer::Refused(Some(code)),
+        _ => Answer::Unknown(format!("the CONNECT was refused for another reason than the user: {code}")),
+    }
+}
+
 /// Queues a probe; the identifier is that of the answer to wait for.
 fn start(client: &mut Client, probe: &mut Probe<'_>, nonce: &str) -> Option<PacketId> {
     if probe.publishes() {
@@ -431,5 +452,21 @@ fn end_of(event: &Event, who: &str) -> Result<(), String> {
         Event::Closed(closed) => Err(format!("the {who} client was {closed}")),
         Event::Malformed(error) => Err(format!("the {who} client received {error}")),
         Event::Packet(_) | Event::Repeated(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_of_the_user_is_a_denial() {
+        for code in [4, 5, 0x86, 0x87] {
+            assert_eq!(refusal(ReasonCode(code)), Answer::Refused(Some(ReasonCode(code))));
+        }
+        // Version, identifier, unavailable; busy, quota.
+        for code in [1, 2, 3, 0x84, 0x85, 0x88, 0x89, 0x97] {
+            assert!(matches!(refusal(ReasonCode(code)), Answer::Unknown(_)), "{code:#x}");
+        }
     }
 }

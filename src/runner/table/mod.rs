@@ -19,6 +19,7 @@ use crate::scenario::table::{Action, Expected, Row, Table};
 use crate::scenario::{Body, Case};
 use drive::Driver;
 use judge::{Court, Line};
+pub use plan::concrete;
 use plan::{Plan, Probe};
 
 /// Numbers of the rows of this case to run; empty: all.

@@ -243,11 +243,11 @@ impl Target {
         }
     }
 
-    /// True between a stop and the next start.
-    pub fn is_down(&self) -> bool {
+    /// True between a stop of ours and the next start.
+    pub fn is_stopped(&self) -> bool {
         match &self.running {
             Running::Bundled(broker) => broker.is_down(),
-            Running::Process(process) => process.is_down(),
+            Running::Process(process) => process.is_stopped(),
             Running::External(_) => false,
         }
     }

@@ -101,10 +101,10 @@ impl Process {
     }
 
     pub(super) async fn start(&mut self, prepared: &Prepared, log: &LogTail) -> Result<(), TargetError> {
-        if self.child.is_some() && self.died().is_none() {
+        self.still_there()?;
+        if self.child.is_some() {
             return Ok(());
         }
-        self.ended = None;
         let failed = |error: std::io::Error| {
             TargetError::new(format!("{} does not start: {error}", self.program.path.display()))
         };
@@ -136,6 +136,7 @@ impl Process {
     }
 
     pub(super) async fn stop(&mut self) -> Result<(), TargetError> {
+        self.still_there()?;
         let Some(mut child) = self.child.take() else { return Ok(()) };
         signal(&child, Signal::TERM)?;
         if timeout(STOP, child.wait()).await.is_err() {
@@ -150,6 +151,7 @@ impl Process {
     }
 
     pub(super) async fn kill(&mut self) -> Result<(), TargetError> {
+        self.still_there()?;
         let Some(mut child) = self.child.take() else { return Ok(()) };
         child.kill().await.map_err(|error| TargetError::new(error.to_string()))
     }
@@ -178,8 +180,13 @@ impl Process {
         self.ended.clone()
     }
 
-    pub(super) fn is_down(&self) -> bool {
-        self.child.is_none()
+    pub(super) fn is_stopped(&self) -> bool {
+        self.child.is_none() && self.ended.is_none()
+    }
+
+    /// What ended by itself must not be taken for what was told to.
+    fn still_there(&mut self) -> Result<(), TargetError> {
+        self.died().map_or(Ok(()), |how| Err(TargetError::new(how)))
     }
 }
 

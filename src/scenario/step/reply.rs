@@ -12,14 +12,16 @@ const WORDS: &[&str] = &["denied", "refused", "closed", "any"];
 pub(super) const EXPECT_PUBLISH: KeySpec = key(
     "expect",
     Shape::Either(&[Shape::Word(WORDS), Shape::Keys(PUBLISH_CODES)]),
-    "what is answered; default: a positive acknowledgement (for QoS 0 none)",
+    "what is answered; `denied`: whatever is answered, nobody receives it; default: a positive \
+     acknowledgement (for QoS 0 none)",
 );
 
 /// The `expect` key of subscribe.
 pub(super) const EXPECT_SUBSCRIBE: KeySpec = key(
     "expect",
     Shape::Either(&[Shape::Word(WORDS), Shape::Keys(SUBSCRIBE_CODES)]),
-    "what is answered; default: the QoS that was asked for",
+    "what is answered; `denied`: whatever is answered, nothing comes through it; default: the QoS that \
+     was asked for",
 );
 
 /// The `expect` key of unsubscribe.
