@@ -8,7 +8,7 @@ use mqttlab::broker::auth::{Hashing, hash_password};
 use mqttlab::broker::server::{Broker, Medium};
 use mqttlab::client::{Client, ConnectFailure, Event, Session};
 use mqttlab::mqtt::codec::encode;
-use mqttlab::mqtt::packet::Disconnect;
+use mqttlab::mqtt::packet::{Disconnect, Publish};
 use mqttlab::mqtt::{Packet, ProtocolVersion, QoS, ReasonCode};
 use mqttlab::net::ConnectError;
 use mqttlab::net::framed::Closed;
@@ -343,6 +343,36 @@ async fn keep_alive_and_will_work_in_virtual_time() {
     let (will, closed) = tokio::join!(receiving, quiet.next());
     assert_eq!((&will.payload[..], closed), (&b"lost"[..], Event::Closed(Closed::Eof)));
     assert_eq!(begin.elapsed().as_secs(), 180);
+}
+
+/// A search for retained messages takes as long as it takes; the others are served meanwhile.
+#[tokio::test]
+async fn who_searches_all_retained_messages_does_not_keep_others_waiting() {
+    let broker = start(Medium::Memory).await;
+    let mut witness = connect(&broker.endpoint(0), V311, "witness").await;
+    for n in 0..3000 {
+        let message = Publish { retain: true, ..publish(&format!("r/{n}/x"), "kept", AtMostOnce) };
+        witness.publish(message).await.expect("written");
+    }
+    let last = Publish { retain: true, ..publish("z", "found", AtLeastOnce) };
+    witness.publish(last).await.expect("acknowledged");
+    let mut searcher = connect(&broker.endpoint(0), V311, "searcher").await;
+    for n in 0..40 {
+        searcher.start_subscribe(subscribe(&format!("+/+/none{n}"), AtMostOnce)).expect("an identifier");
+    }
+    searcher.start_subscribe(subscribe("z", AtMostOnce)).expect("an identifier");
+    let searching = async {
+        assert_eq!(next_message(&mut searcher).await.payload, "found");
+        false
+    };
+    let pinging = async {
+        for _ in 0..5 {
+            witness.ping().await.expect("answered");
+        }
+        true
+    };
+    let first = tokio::select! { first = searching => first, first = pinging => first };
+    assert!(first, "five round trips took longer than the search");
 }
 
 #[tokio::test(flavor = "multi_thread")]

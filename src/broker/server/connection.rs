@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use tokio::io::DuplexStream;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::task::spawn_blocking;
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsStream};
 
@@ -186,6 +186,8 @@ impl Connection {
                 return self.close(Loss::Eof).await;
             }
             if again || (self.more && self.framed.pending() == 0) {
+                // However much one client wants, the others have their turns.
+                yield_now().await;
                 continue;
             }
             match self.wait().await {
