@@ -73,12 +73,14 @@ impl Sheet<'_> {
         let mut out = String::with_capacity(self.text.len() + self.cells.len());
         let mut done = 0;
         for (range, mark) in self.cells.values() {
+            let before = &self.text[range.clone()];
             let letter = match mark {
                 RowMark::Yes => "y",
                 RowMark::No => "n",
+                // The mark of an earlier run is no longer known to be true.
+                RowMark::Unknown if matches!(before.trim(), "y" | "n") => "?",
                 RowMark::Unknown => continue,
             };
-            let before = &self.text[range.clone()];
             out += &self.text[done..range.start];
             out += &cell(before, letter);
             done = range.end;
@@ -125,14 +127,19 @@ mod tests {
 
     #[test]
     fn every_other_byte_stays() {
-        let text = "| a |   |\r\n| b | ? |\r\n| c |  |";
+        let text = "| a |   |\r\n| b | ? |\r\n| c |  |\r\n| d | y |";
         let at = |needle: &str| text.find(needle).expect("there") + 3;
-        let cells =
-            [("a |", RowMark::Yes), ("b |", RowMark::Unknown), ("c |", RowMark::No)].map(|(needle, mark)| {
-                (at(needle), (at(needle)..at(needle) + if needle == "c |" { 2 } else { 3 }, mark))
-            });
+        let marks = [
+            ("a |", RowMark::Yes),
+            ("b |", RowMark::Unknown),
+            ("c |", RowMark::No),
+            ("d |", RowMark::Unknown),
+        ];
+        let cells = marks.map(|(needle, mark)| {
+            (at(needle), (at(needle)..at(needle) + if needle == "c |" { 2 } else { 3 }, mark))
+        });
         let sheet = Sheet { text, cells: cells.into_iter().collect() };
-        assert_eq!(sheet.filled(), "| a | y |\r\n| b | ? |\r\n| c | n |");
+        assert_eq!(sheet.filled(), "| a | y |\r\n| b | ? |\r\n| c | n |\r\n| d | ? |");
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Args {
     #[command(flatten)]
     output: Output,
 
-    /// Cases at the same time [default: 4, or as many as there are processors]
+    /// Cases at the same time [default: 16, or 4 a processor if that is more]
     #[arg(long, short, value_name = "N")]
     jobs: Option<NonZeroUsize>,
 

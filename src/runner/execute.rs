@@ -101,9 +101,7 @@ async fn perform(
             return Found::all(case, rows, &trouble);
         }
     };
-    if let Some(prepared) = &target.prepared {
-        recorder.hide(&prepared.secrets);
-    }
+    recorder.hide(&target.secrets());
     let context = Context {
         case,
         recorder: recorder.clone(),

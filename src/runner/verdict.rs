@@ -90,7 +90,12 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
 
 /// Keeps secrets out of an explanation.
 fn clean(why: &mut Explanation, recorder: &Recorder) {
-    for text in [&mut why.expected, &mut why.actual].into_iter().chain(&mut why.packets).chain(&mut why.hint)
+    let excerpt = why.place.as_mut().map(|place| &mut place.text);
+    for text in [&mut why.expected, &mut why.actual]
+        .into_iter()
+        .chain(&mut why.packets)
+        .chain(&mut why.hint)
+        .chain(excerpt)
     {
         *text = recorder.redact(std::mem::take(text));
     }

@@ -183,6 +183,7 @@ impl Driver {
         let mut theirs = Expected::new();
         for (index, probe) in probes.iter_mut().enumerate() {
             probe.controls.fill(false);
+            probe.witnessed.clear();
             for (at, topic) in probe.topics.iter().enumerate() {
                 let payload = probe.payload(at, &self.nonce);
                 if probe.publishes() {
@@ -220,8 +221,12 @@ impl Driver {
             let Ok(payload) = std::str::from_utf8(&publish.payload) else { continue };
             fenced |= payload == last;
             if let Some((index, at)) = expected.get(payload) {
-                missing -= usize::from(!probes[*index].controls[*at]);
-                probes[*index].controls[*at] = true;
+                let probe = &mut probes[*index];
+                missing -= usize::from(!probe.controls[*at]);
+                probe.controls[*at] = true;
+                if !probe.publishes() {
+                    probe.witnessed.push(publish);
+                }
             } else if let Some((index, _)) = theirs.get(payload) {
                 probes[*index].received.push(publish);
             }

@@ -93,18 +93,21 @@ fn fact<'p>(probe: &'p Probe<'_>) -> Fact<'p> {
     }
 }
 
+/// The mechanism of a broker that says yes and delivers nothing.
+const SILENT: &str = "silent";
+
 /// How a denial was made.
 fn mechanism(probe: &Probe<'_>, version: ProtocolVersion) -> String {
     match &probe.answer {
         Answer::Acknowledged(packet) => match codes(packet).into_iter().find(|code| code.0 >= 0x80) {
             Some(code) => format!("{} 0x{:02x}", packet.packet_type().name(), code.0),
-            None => "silent".into(),
+            None => SILENT.into(),
         },
         Answer::Refused(Some(code)) if version.is_v5() => format!("refused CONNECT (0x{:02x})", code.0),
         Answer::Refused(Some(code)) => format!("refused CONNECT ({})", code.0),
         Answer::Refused(None) => "refused CONNECT (closed)".into(),
         Answer::Closed => "disconnect".into(),
-        _ => "silent".into(),
+        _ => SILENT.into(),
     }
 }
 
@@ -134,7 +137,10 @@ fn trouble(
         Expected::DenyWithCode(code) => format!("{deny}, and the answer is 0x{:02x}", code.0),
         Expected::DenyByDisconnect => format!("{deny}, and the connection is closed"),
     };
-    let denied = || format!("{} ({})", absence(probe, &who), mechanism.unwrap_or("silent"));
+    let denied = || match mechanism {
+        None | Some(SILENT) => format!("{}, and the broker reported no error", absence(probe, &who)),
+        Some(mechanism) => format!("{} ({mechanism})", absence(probe, &who)),
+    };
     let actual = match (fact, probe.check.expected) {
         (Fact::Arrived, Expected::Allow) | (Fact::Absent, Expected::Deny) => return None,
         (Fact::Absent, Expected::DenyByDisconnect) if probe.answer == Answer::Closed => return None,
@@ -223,6 +229,10 @@ fn packets(probe: &Probe<'_>, version: ProtocolVersion) -> Vec<Line> {
         Answer::Acknowledged(packet) => lines.push(Line::new(&who, WireSide::Received, print(packet))),
         Answer::Closed => lines.push(Line::new(&who, WireSide::Link, "closed by the peer".into())),
         _ => {}
+    }
+    // That a subscriber got nothing means something beside the witness, who did.
+    for publish in &probe.witnessed {
+        lines.push(Line::new("witness", WireSide::Received, print(&Packet::Publish(publish.clone()))));
     }
     let receiver = if probe.publishes() { "witness" } else { &who };
     for publish in &probe.received {

@@ -156,11 +156,31 @@ async fn rule(
         let ruling = judge::judge(probe, &court);
         mechanisms.extend(ruling.mechanism);
         packets.extend(ruling.packets);
-        found.trouble = found.trouble.take().or(ruling.trouble);
+        let (first, second) = worse(found.trouble.take(), ruling.trouble);
+        found.trouble = first;
+        found.notes.extend(second.and_then(|mut trouble| {
+            trouble
+                .explanation_mut()
+                .map(|why| format!("also expected {}; actual {}", why.expected, why.actual))
+        }));
     }
     mechanisms.dedup();
     found.mechanism = (!mechanisms.is_empty()).then(|| mechanisms.join("; "));
     (found, packets)
+}
+
+/// Of two troubles of a row the one that counts, and the other: a failure is not hidden by what could
+/// not be told.
+fn worse(one: Option<Trouble>, other: Option<Trouble>) -> (Option<Trouble>, Option<Trouble>) {
+    match (one, other) {
+        (Some(one), Some(other))
+            if !matches!(one, Trouble::Failed(_)) && matches!(other, Trouble::Failed(_)) =>
+        {
+            (Some(other), Some(one))
+        }
+        (Some(one), other) => (Some(one), other),
+        (None, other) => (other, None),
+    }
 }
 
 /// A broker that goes on living gets its retained messages taken away again.
@@ -172,4 +192,21 @@ async fn clean(context: &Context<'_>, rows: &[&Row], driver: &mut Driver) {
         rows.iter().filter(|row| row.retain).filter_map(|row| TopicName::new(row.topic.as_str()).ok());
     let topics: BTreeSet<TopicName> = retained.collect();
     driver.clean(&topics.into_iter().collect::<Vec<_>>()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::{Source, Span};
+
+    #[test]
+    fn a_failure_is_not_hidden_by_what_could_not_be_told() {
+        let span = Span::new(&Source::new("a.yaml", "x"), 0..1);
+        let failed = || Some(Trouble::failed(&span, "this", "that"));
+        let errored = || Some(Trouble::errored(&span, "this", "unknown"));
+        assert!(matches!(worse(errored(), failed()), (Some(Trouble::Failed(_)), Some(Trouble::Errored(_)))));
+        assert!(matches!(worse(failed(), errored()), (Some(Trouble::Failed(_)), Some(Trouble::Errored(_)))));
+        assert!(matches!(worse(errored(), None), (Some(Trouble::Errored(_)), None)));
+        assert!(matches!(worse(None, failed()), (Some(Trouble::Failed(_)), None)));
+    }
 }

@@ -31,6 +31,8 @@ pub struct Probe<'t> {
     pub answer: Answer,
     /// Messages of this probe that arrived: at the witness (publish), at the user (subscribe).
     pub received: Vec<Publish>,
+    /// What the witness saw of the control's messages of a subscribe probe.
+    pub witnessed: Vec<Publish>,
     /// Which of `topics` the witness saw the control's message on.
     pub controls: Vec<bool>,
 }
@@ -71,6 +73,7 @@ impl Probe<'_> {
     pub fn reset(&mut self) {
         self.request = None;
         self.answer = Answer::Open;
+        self.witnessed.clear();
         self.controls.fill(false);
     }
 }
@@ -140,6 +143,7 @@ fn probe<'t>(row: &'t Row, check: &'t RowCheck, party: usize) -> Result<Probe<'t
         request: None,
         answer: Answer::Open,
         received: Vec::new(),
+        witnessed: Vec::new(),
     })
 }
 

@@ -302,6 +302,22 @@ impl Target {
         }
     }
 
+    /// What must not get into any report: passwords that were made for this run, and those of
+    /// accounts on somebody else's broker.
+    pub fn secrets(&self) -> Vec<String> {
+        // A shorter one would be found within every other word.
+        const SHORTEST: usize = 4;
+        match (&self.running, &self.prepared) {
+            (Running::External(external), _) => {
+                let logins = external.control.iter().chain(&external.witness).map(|one| &one.password);
+                let all = logins.chain(external.accounts.values());
+                all.filter(|password| password.len() >= SHORTEST).cloned().collect()
+            }
+            (_, Some(prepared)) => prepared.secrets.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The password of a user.
     pub fn password(&self, user: &str) -> Option<String> {
         match (&self.running, &self.prepared) {

@@ -208,7 +208,10 @@ impl<'a> StepReader<'a> {
         }
         let known = self.clients.iter().map(|client| client.name.as_str());
         let control = VERBS.iter().filter(|verb| verb.actor == Actor::Control).map(|verb| verb.name);
-        let help = suggest(name, known.chain([BROKER]).chain(control), "clients stand under `clients:`");
+        let mut help = suggest(name, known.chain([BROKER]).chain(control), "");
+        if !help.starts_with("did you mean") {
+            help = format!("define it: `clients: {{{}: {{}}}}`; {help}", crate::text::escape(name));
+        }
         let message = format!("there is no client or other actor `{}`", crate::text::escape(name));
         self.scope.error_help("L008", &key.span, message, help);
         None
