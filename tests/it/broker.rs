@@ -411,6 +411,20 @@ async fn tls_listens_beside_plain_and_takes_a_new_certificate_at_reload() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_never_shakes_hands_does_not_hold_up_the_end() {
+    let lab = authority();
+    let folder = tls_folder(&lab, &["localhost"]);
+    let mut process = Process::start(folder.path(), &[]);
+    let idle = socket(process.ports[1]).await;
+    process.wait_for_line("New connection from 127.0.0.1");
+    let begin = std::time::Instant::now();
+    process.signal("TERM");
+    read_to_end(idle).await;
+    assert!(process.wait().success());
+    assert!(begin.elapsed() < Duration::from_secs(4), "took {:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn plain_clients_on_a_tls_port_are_closed_and_named_in_the_log() {
     let lab = authority();
     let folder = tls_folder(&lab, &["localhost"]);

@@ -25,7 +25,7 @@ pub(super) const BACKLOG_HARD_BYTES: usize = 32 << 20;
 pub(super) const MAX_ANSWERS: usize = 1 << 16;
 /// Retained messages of a replay are sent while fewer bytes than this wait to be written.
 pub(super) const REPLAY_BYTES: usize = 64 << 10;
-/// Retained topics that a replay looks at in one go.
-pub(super) const REPLAY_SCAN: usize = 2048;
+/// Retained topics that a replay looks at in one go; a client may ask for a batch of replays at once.
+pub(super) const REPLAY_SCAN: usize = 512;
 /// Publications up to this size are copied out of the read buffer, larger ones only if they stay.
 pub(super) const COPY_BYTES: usize = 4096;

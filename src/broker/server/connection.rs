@@ -58,7 +58,12 @@ pub enum Accepted {
 pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Arc<ServerConfig>>) {
     let (conn, wake) = hub.open(peer.clone());
     let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
-    let transport = match secure(accepted, tls).await {
+    let secured = tokio::select! {
+        secured = secure(accepted, tls) => secured,
+        // Nothing is sent to a client before its CONNECT: the engine has ended the connection.
+        () = wake.notified() => return guard.because(Loss::Io("ended in the TLS handshake".to_owned())),
+    };
+    let transport = match secured {
         Ok(transport) => transport,
         Err(text) => {
             let from = peer.address.map_or_else(String::new, |address| address.ip().to_string());
