@@ -439,3 +439,18 @@ fn users_with_the_same_client_identifier_are_told_apart() {
     let found = finished(run(&cases(&yaml), TargetChoice::Bundled));
     assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Passed, 12)]), "{found:#?}");
 }
+
+#[test]
+fn a_denied_filter_brings_not_even_what_is_allowed_by_itself() {
+    let rows = |more: &str| {
+        let table = "| Topic | User | Publish | Subscribe | Expectation |\n    |-|-|-|-|-|\n";
+        format!("{RIGHTS}- id: t\n  name: filters\n  acl_table: |\n    {table}    {more}\n")
+    };
+    let alone = "| # | bob | - | X | deny |";
+    let found = finished(run(&cases(&rows(alone)), TargetChoice::Bundled));
+    assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Passed, 1)]), "{found:#?}");
+    let both = format!("{alone}\n    | a/1 | bob | - | X | allow |");
+    let found = finished(run(&cases(&rows(&both)), TargetChoice::Bundled));
+    let verdicts: Vec<_> = found.iter().map(|one| one.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Failed, Verdict::Passed], "{found:#?}");
+}

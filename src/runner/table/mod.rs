@@ -81,7 +81,7 @@ const LOGGED_ROWS: usize = 200;
 /// Runs the rows.
 pub async fn run(context: &Context<'_>, table: &Table, rows: &BTreeSet<usize>) -> Vec<Found> {
     let wanted: Vec<&Row> = selected_rows(table, rows).collect();
-    let plan = match Plan::new(wanted.iter().copied()) {
+    let plan = match Plan::new(wanted.iter().copied(), table) {
         Ok(plan) => plan,
         Err((row, why)) => {
             let trouble = Trouble::errored(&row.topic_span, "a topic that can be used", why);

@@ -2,11 +2,11 @@
 //!
 //! Pure. A batch is bounded, so that neither the broker nor we have to hold a whole table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mqtt::packet::Publish;
 use crate::mqtt::{Packet, ReasonCode, TopicFilter, TopicName};
-use crate::scenario::table::{Action, Row, RowCheck};
+use crate::scenario::table::{Action, Expected, Row, RowCheck, Table};
 
 /// Rows of one batch. Their messages must fit into the buffers of a connection.
 const BATCH: usize = 400;
@@ -88,8 +88,9 @@ pub struct Plan<'t> {
 }
 
 impl<'t> Plan<'t> {
-    /// Plans the rows. The error names a row whose topic cannot be used.
-    pub fn new(rows: impl Iterator<Item = &'t Row>) -> Result<Self, (&'t Row, String)> {
+    /// Plans `rows` of a table. The error names a row whose topic cannot be used.
+    pub fn new(rows: impl Iterator<Item = &'t Row>, table: &'t Table) -> Result<Self, (&'t Row, String)> {
+        let allowed = allowed(table);
         let mut parties = Vec::new();
         let mut index: BTreeMap<Who, usize> = BTreeMap::new();
         let mut batches: Vec<Vec<Probe<'t>>> = vec![Vec::new()];
@@ -103,7 +104,7 @@ impl<'t> Plan<'t> {
             let probes = row
                 .checks
                 .iter()
-                .map(|check| probe(row, check, party).map_err(|why| (row, why)))
+                .map(|check| probe(row, check, party, &allowed).map_err(|why| (row, why)))
                 .collect::<Result<Vec<_>, _>>()?;
             let filter = TopicFilter::new(row.topic.as_str()).ok();
             let mine = filters.entry(party).or_default();
@@ -127,11 +128,43 @@ impl<'t> Plan<'t> {
     }
 }
 
-fn probe<'t>(row: &'t Row, check: &'t RowCheck, party: usize) -> Result<Probe<'t>, String> {
+/// Topics that a user should receive by other rows.
+type Allowed<'t> = BTreeMap<Option<&'t str>, Vec<TopicName>>;
+
+fn allowed(table: &Table) -> Allowed<'_> {
+    let mut allowed = Allowed::new();
+    let check = RowCheck { action: Action::Subscribe, expected: Expected::Allow };
+    for row in table.rows.iter().filter(|row| row.checks.contains(&check)) {
+        // A filter is no topic name.
+        if let Ok(topic) = TopicName::new(row.topic.as_str()) {
+            allowed.entry(row.user.as_deref()).or_default().push(topic);
+        }
+    }
+    allowed
+}
+
+/// Topics that a denied filter is probed with beside its own.
+const MORE_TOPICS: usize = 8;
+
+fn probe<'t>(
+    row: &'t Row,
+    check: &'t RowCheck,
+    party: usize,
+    allowed: &Allowed<'_>,
+) -> Result<Probe<'t>, String> {
     let topics = match check.action {
         Action::Publish => vec![TopicName::new(row.topic.as_str()).map_err(|error| error.to_string())?],
         Action::Subscribe => {
-            concrete(&TopicFilter::new(row.topic.as_str()).map_err(|error| error.to_string())?)
+            let filter = TopicFilter::new(row.topic.as_str()).map_err(|error| error.to_string())?;
+            let mut topics = concrete(&filter);
+            // Who must receive nothing through `#` must not receive through it what is his either.
+            if check.expected != Expected::Allow && row.topic.contains(['+', '#']) {
+                let his = allowed.get(&row.user.as_deref()).into_iter().flatten();
+                let more = his.filter(|topic| filter.matches(topic) && !topics.contains(topic));
+                let more: BTreeSet<_> = more.take(MORE_TOPICS).cloned().collect();
+                topics.extend(more);
+            }
+            topics
         }
     };
     Ok(Probe {
