@@ -68,7 +68,6 @@ impl Outputs {
         } else {
             (Box::new(io::stdout()), AutoStream::choice(&io::stdout()) != ColorChoice::Never)
         };
-        let options = ConsoleOptions { colour, verbose, trace, progress: io::stderr().is_terminal(), again };
         let mut files = Vec::new();
         for arg in reports {
             let (name, out): (_, report::Output) = match &arg.file {
@@ -79,8 +78,9 @@ impl Outputs {
                     (name, Box::new(BufWriter::new(file)))
                 }
             };
-            files.push(Sink { name, report: (arg.spec.make)(out), trouble: None });
+            files.push(Sink { name, report: (arg.spec.make)(out, &again), trouble: None });
         }
+        let options = ConsoleOptions { colour, verbose, trace, progress: io::stderr().is_terminal(), again };
         let console =
             Sink { name: "stdout".to_owned(), report: Box::new(Console::new(out, options)), trouble: None };
         Ok(Self { console, files, tally: Tally::default(), marks: Marks::default() })

@@ -23,11 +23,11 @@ pub struct Junit {
 }
 
 impl Junit {
-    /// A report in the making.
-    pub fn new(out: Output) -> Self {
+    /// A report in the making; `again` as in [`Context`].
+    pub fn new(out: Output, again: &str) -> Self {
         Self {
             out,
-            context: Context::default(),
+            context: Context { target: String::new(), again: again.to_owned() },
             tally: Tally::default(),
             run: Vec::new(),
             suites: IndexMap::new(),

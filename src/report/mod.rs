@@ -42,8 +42,9 @@ pub struct ReportSpec {
     pub doc: &'static str,
     /// An argument that works.
     pub example: &'static str,
-    /// Makes it, writing plain text to the given place.
-    pub make: fn(Output) -> Box<dyn Report>,
+    /// Makes it, writing plain text to the given place; told the arguments that a failure's repeating
+    /// command needs besides file and `--only`.
+    pub make: fn(Output, &str) -> Box<dyn Report>,
 }
 
 /// All report formats.
@@ -52,19 +53,22 @@ pub const REPORTS: &[ReportSpec] = &[
         name: "console",
         doc: "What a terminal shows, without colours: failures with their packets, then a summary.",
         example: "--report console=run.txt",
-        make: |out| Box::new(Console::new(out, ConsoleOptions::default())),
+        make: |out, again| {
+            let options = ConsoleOptions { again: again.to_owned(), ..ConsoleOptions::default() };
+            Box::new(Console::new(out, options))
+        },
     },
     ReportSpec {
         name: "junit",
         doc: "JUnit XML for CI: a suite a file, a test case a case or table row.",
         example: "--report junit=junit.xml",
-        make: |out| Box::new(Junit::new(out)),
+        make: |out, again| Box::new(Junit::new(out, again)),
     },
     ReportSpec {
         name: "json",
         doc: "The event log itself, one JSON object a line; every other report can be made from it.",
         example: "--report json=run.jsonl",
-        make: |out| Box::new(json::JsonLines::new(out)),
+        make: |out, _| Box::new(json::JsonLines::new(out)),
     },
 ];
 

@@ -40,7 +40,7 @@ fn console(record: &str, options: ConsoleOptions) -> String {
 }
 
 fn junit(record: &str) -> String {
-    written(|out| Box::new(Junit::new(out)), &events(record))
+    written(|out| Box::new(Junit::new(out, "--broker mosquitto")), &events(record))
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn hostile_text_is_harmless_everywhere() {
     let coloured = console("hostile", colour);
     assert!(!coloured.contains("\u{1b}[2J") && !coloured.contains("\u{1b}]"), "only our own sequences");
     for spec in REPORTS {
-        harmless(spec.name, &written(|out| (spec.make)(out), &events("hostile")));
+        harmless(spec.name, &written(|out| (spec.make)(out, ""), &events("hostile")));
     }
     let xml = junit("hostile");
     assert!(!xml.contains("]]>") && !xml.contains("<b>"), "{xml}");
