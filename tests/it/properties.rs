@@ -2,7 +2,6 @@
 //! the topic tree against plain restatements of what they promise.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
 use bytes::BytesMut;
 use mqttlab::mqtt::codec::{Decoder, Limits, encode, encoded_len};
@@ -165,39 +164,5 @@ proptest! {
                 naive.iter().filter(|(_, filter)| filter.matches(&topic)).map(|(path, _)| path.clone()).collect();
             prop_assert_eq!(found, wanted, "{}", topic);
         }
-    }
-
-    #[test]
-    fn a_tree_of_topics_finds_what_a_filter_matches(
-        topics in vec(topic(), 0..30),
-        filter in filter(),
-        piece in 1..4_usize,
-    ) {
-        let mut tree = TopicTree::default();
-        for topic in &topics {
-            tree.entry(topic.as_str(), || topic.clone());
-        }
-        let mut wanted: Vec<_> = topics.into_iter().filter(|topic| filter.matches(topic)).collect();
-        wanted.sort();
-        wanted.dedup();
-        let mut whole = vec![];
-        tree.for_each_in(&filter, |topic| whole.push(topic.clone()));
-        let mut sorted = whole.clone();
-        sorted.sort();
-        prop_assert_eq!(&sorted, &wanted);
-        // The same again, a few at a time.
-        let mut pieces: Vec<mqttlab::mqtt::TopicName> = vec![];
-        loop {
-            let after = pieces.last().cloned();
-            let stop = pieces.len() + piece;
-            let end = tree.scan_in(&filter, after.as_ref().map(mqttlab::mqtt::TopicName::as_str), |topic| {
-                pieces.push(topic.clone());
-                if pieces.len() == stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            if end.is_continue() {
-                break;
-            }
-        }
-        prop_assert_eq!(pieces, whole);
     }
 }

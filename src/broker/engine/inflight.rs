@@ -102,7 +102,7 @@ impl Inflight {
     }
 
     /// The connection is gone: all that is open is to be sent again, in order. PUBRELs first, as
-    /// they do not wait for the window `[MQTT-3.3.4-10]`. `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`
+    /// they do not wait for the window (`[MQTT-3.3.4-10]` of 5.0). `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`
     pub fn rewind(&mut self) {
         self.active = 0;
         self.again.clear();

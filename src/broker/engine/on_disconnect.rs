@@ -90,7 +90,7 @@ impl Engine {
         let (kind, line) = phrases::ended(self.config.compat, ending, client_id.as_deref(), &connection.peer);
         self.outputs.log_connection(kind, || line);
         connection.outbox.forget_stored();
-        // [MQTT-4.13.1-1], [MQTT-3.14.0-1]; never before 5.0
+        // [MQTT-4.13.1-1], [MQTT-3.14.0-1] of 5.0; never before
         if session.is_some() && connection.version == Some(ProtocolVersion::V5) {
             let told = match ending {
                 Ending::TakenOver if self.config.compat == Compat::V20 => None,

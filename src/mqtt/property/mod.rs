@@ -138,14 +138,6 @@ impl Properties {
     pub fn retain(&mut self, keep: impl FnMut(&Property) -> bool) {
         self.0.retain(keep);
     }
-
-    /// All subscription identifiers, in order.
-    pub fn subscription_identifiers(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().filter_map(|p| match p {
-            Property::SubscriptionIdentifier(id) => Some(*id),
-            _ => None,
-        })
-    }
 }
 
 impl From<Vec<Property>> for Properties {

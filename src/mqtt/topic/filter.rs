@@ -62,11 +62,6 @@ impl TopicFilter {
         self.shared().map_or(&self.0, |shared| shared.filter)
     }
 
-    /// True if `+` or `#` stands in the path.
-    pub fn has_wildcard(&self) -> bool {
-        self.path().contains(['+', '#'])
-    }
-
     /// Whether a publication to `topic` is for this filter. Level by level, without allocation.
     pub fn matches(&self, topic: &TopicName) -> bool {
         matches(self.path(), topic.as_str())

@@ -47,11 +47,6 @@ impl TopicName {
     pub fn as_byte_string(&self) -> &ByteString {
         &self.0
     }
-
-    /// True for `$SYS/…` and its like, which wildcards at the start do not match.
-    pub fn is_dollar(&self) -> bool {
-        self.0.starts_with('$')
-    }
 }
 
 impl fmt::Display for TopicName {

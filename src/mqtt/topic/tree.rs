@@ -5,13 +5,9 @@
 //! subscribers or messages.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map;
-use std::ops::{Bound, ControlFlow};
 
 use slab::Slab;
 use smallvec::SmallVec;
-
-use super::TopicFilter;
 
 /// Index of a node in the arena.
 type NodeId = u32;
@@ -38,7 +34,7 @@ struct Node<V> {
     value: Option<V>,
 }
 
-/// The children that are no wildcard, in the order of their levels. Most nodes have none or one,
+/// The children that are no wildcard. Most nodes have none or one,
 /// for which a map would be ten times as large.
 #[derive(Debug, Default)]
 enum Children {
@@ -46,23 +42,6 @@ enum Children {
     None,
     One(Box<str>, NodeId),
     Many(BTreeMap<Box<str>, NodeId>),
-}
-
-/// Children in order, from some point on.
-enum ChildIter<'a> {
-    One(Option<(&'a str, NodeId)>),
-    Many(btree_map::Range<'a, Box<str>, NodeId>),
-}
-
-impl<'a> Iterator for ChildIter<'a> {
-    type Item = (&'a str, NodeId);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self {
-            Self::One(child) => child.take(),
-            Self::Many(range) => range.next().map(|(level, id)| (&**level, *id)),
-        }
-    }
 }
 
 impl Children {
@@ -100,20 +79,6 @@ impl Children {
 
     fn is_empty(&self) -> bool {
         matches!(self, Self::None)
-    }
-
-    fn after<'a>(&'a self, after: Option<&str>) -> ChildIter<'a> {
-        match self {
-            Self::None => ChildIter::One(None),
-            Self::One(name, id) => {
-                let wanted = after.is_none_or(|after| &**name > after);
-                ChildIter::One(wanted.then_some((&**name, *id)))
-            }
-            Self::Many(map) => {
-                let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-                ChildIter::Many(map.range::<str, _>((from, Bound::Unbounded)))
-            }
-        }
     }
 }
 
@@ -184,11 +149,6 @@ impl<V> TopicTree<V> {
     }
 
     /// The value at exactly this filter path.
-    pub fn get(&self, path: &str) -> Option<&V> {
-        self.node(self.find(path)?).value.as_ref()
-    }
-
-    /// The value at exactly this filter path.
     pub fn get_mut(&mut self, path: &str) -> Option<&mut V> {
         let id = self.find(path)?;
         self.node_mut(id).value.as_mut()
@@ -246,69 +206,6 @@ impl<V> TopicTree<V> {
         }
     }
 
-    /// For a tree whose paths are topic names: calls `visit` for every value that `filter`
-    /// matches, in the order of their levels. Used for retained messages.
-    pub fn for_each_in<'a>(&'a self, filter: &TopicFilter, mut visit: impl FnMut(&'a V)) {
-        let _ = self.scan_in(filter, None, |value| {
-            visit(value);
-            ControlFlow::Continue(())
-        });
-    }
-
-    /// As [`Self::for_each_in`], but stops when `visit` says so, and starts behind the topic
-    /// `after`, which need not be there any more: so a long replay can be done in pieces while the
-    /// tree changes. `Break` is returned if there may be more.
-    pub fn scan_in<'a>(
-        &'a self,
-        filter: &TopicFilter,
-        after: Option<&str>,
-        mut visit: impl FnMut(&'a V) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
-        let path = filter.path();
-        let mut walk = vec![];
-        if let Some(after) = after {
-            self.resume(&mut walk, path, after);
-        } else {
-            let root = self.node(ROOT);
-            enter(&mut walk, root, Some(path), None, true);
-        }
-        while let Some(step) = walk.last_mut() {
-            let Some((level, id)) = step.children.next() else {
-                walk.pop();
-                continue;
-            };
-            // [MQTT-4.7.2-1]
-            if step.hides_dollar && level.starts_with('$') {
-                continue;
-            }
-            let rest = step.rest;
-            let node = self.node(id);
-            if wants_value(rest)
-                && let Some(value) = &node.value
-            {
-                visit(value)?;
-            }
-            enter(&mut walk, node, rest, None, false);
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// The walk as it stood after the value at `after` had been visited.
-    fn resume<'a, 'f>(&'a self, walk: &mut Vec<Step<'a, 'f>>, path: &'f str, after: &str) {
-        let mut node = self.node(ROOT);
-        let mut rest = Some(path);
-        for (depth, level) in after.split('/').enumerate() {
-            enter(walk, node, rest, Some(level), depth == 0);
-            let Some(step) = walk.last().filter(|_| rest.is_some()) else { return };
-            rest = step.rest;
-            match node.children.get(level) {
-                Some(id) => node = self.node(id),
-                None => return,
-            }
-        }
-        enter(walk, node, rest, None, false);
-    }
-
     /// How many values.
     pub fn len(&self) -> usize {
         self.values
@@ -318,41 +215,6 @@ impl<V> TopicTree<V> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// One level of a walk through topic names: children still to come, and what the filter says
-/// about what stands below them.
-struct Step<'a, 'f> {
-    children: ChildIter<'a>,
-    rest: Option<&'f str>,
-    hides_dollar: bool,
-}
-
-/// Puts the children of `node` that `rest` of a filter can match on the walk.
-fn enter<'a, 'f, V>(
-    walk: &mut Vec<Step<'a, 'f>>,
-    node: &'a Node<V>,
-    rest: Option<&'f str>,
-    after: Option<&str>,
-    is_root: bool,
-) {
-    let Some(rest) = rest else { return };
-    let (wanted, behind) = match rest.split_once('/') {
-        Some((wanted, behind)) => (wanted, Some(behind)),
-        None => (rest, None),
-    };
-    let children = match wanted {
-        "#" | "+" => node.children.after(after),
-        wanted if after.is_some_and(|after| wanted <= after) => ChildIter::One(None),
-        wanted => ChildIter::One(node.children.get(wanted).map(|id| ("", id))),
-    };
-    let behind = if wanted == "#" { Some("#") } else { behind };
-    walk.push(Step { children, rest: behind, hides_dollar: is_root && matches!(wanted, "#" | "+") });
-}
-
-/// Whether a filter of which `rest` is left matches a topic that ends here.
-fn wants_value(rest: Option<&str>) -> bool {
-    matches!(rest, None | Some("#"))
 }
 
 #[cfg(test)]
@@ -374,13 +236,6 @@ mod tests {
         found
     }
 
-    fn names(tree: &TopicTree<String>, filter: &str) -> Vec<String> {
-        let mut found = vec![];
-        let filter = TopicFilter::new(filter.to_owned()).expect("a filter");
-        tree.for_each_in(&filter, |value| found.push(value.clone()));
-        found
-    }
-
     #[test]
     fn the_examples_of_the_standard() {
         let filters = tree(&["sport/tennis/player1/#", "sport/#", "#", "+", "+/+", "/+", "a/+"]);
@@ -395,11 +250,6 @@ mod tests {
     fn a_wildcard_at_the_start_does_not_match_dollar_topics() {
         let filters = tree(&["#", "+/x", "$SYS/#", "$SYS/+"]);
         assert_eq!(matches(&filters, "$SYS/x"), ["$SYS/#", "$SYS/+"]);
-        let topics = tree(&["$SYS/x", "a/x", "a"]);
-        assert_eq!(names(&topics, "#"), ["a", "a/x"]);
-        assert_eq!(names(&topics, "+/x"), ["a/x"]);
-        assert_eq!(names(&topics, "$SYS/#"), ["$SYS/x"]);
-        assert_eq!(names(&topics, "a/#"), ["a", "a/x"]);
     }
 
     #[test]
@@ -418,30 +268,8 @@ mod tests {
         let deepest = "/".repeat(65_535);
         let mut topics = tree(&[&deepest]);
         assert_eq!(matches(&topics, &deepest).len(), 1);
-        assert_eq!(names(&topics, "#").len(), 1);
         assert!(topics.remove(&deepest).is_some());
         assert_eq!(topics.nodes.len(), 1);
         drop(tree(&[&deepest]));
-    }
-
-    #[test]
-    fn a_walk_goes_on_where_it_stopped() {
-        let topics = tree(&["$x", "a", "a/b", "a/b/c", "a/c", "b", "b/b", "b/c/d"]);
-        for filter in ["#", "+", "a/#", "+/b/#", "+/b", "a/b/c", "b/+/d"] {
-            let whole = names(&topics, filter);
-            let filter = TopicFilter::new(filter).expect("a filter");
-            let mut pieces: Vec<String> = vec![];
-            loop {
-                let after = pieces.last().cloned();
-                let more = topics.scan_in(&filter, after.as_deref(), |value| {
-                    pieces.push(value.clone());
-                    ControlFlow::Break(())
-                });
-                if more.is_continue() {
-                    break;
-                }
-            }
-            assert_eq!(pieces, whole, "{filter}");
-        }
     }
 }
