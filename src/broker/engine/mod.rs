@@ -117,6 +117,8 @@ pub struct Engine {
     serial: u64,
     /// Replays so far.
     tickets: u64,
+    /// [`Engine::shut_down`] was called.
+    ended: bool,
     /// Room for the subscriptions that match a publication, used again for the next.
     hits: Vec<Hit>,
 }
@@ -140,6 +142,7 @@ impl Engine {
             random: Random(seed),
             serial: 0,
             tickets: 0,
+            ended: false,
             hits: Vec::new(),
         }
     }
@@ -150,6 +153,10 @@ impl Engine {
         self.outputs.log_connection(LogTypes::NOTICE, || phrases::opened(&peer, port));
         let conn = self.connections.insert(peer, now);
         self.deadlines.set(Timer::Connection(conn), now + CONNECT_TIMEOUT);
+        if self.ended {
+            // It was accepted while the others were told.
+            self.close(conn, &Ending::ShuttingDown, now);
+        }
         conn
     }
 
@@ -279,8 +286,9 @@ impl Engine {
         self.on_reload(config, rules, now);
     }
 
-    /// The server ends: every connection is told (5.0) and closed.
+    /// The server ends: every connection is told (5.0) and closed, and one that comes later at once.
     pub fn shut_down(&mut self, now: Instant) {
+        self.ended = true;
         for conn in self.connections.ids() {
             self.close(conn, &Ending::ShuttingDown, now);
         }

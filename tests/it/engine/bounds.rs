@@ -182,6 +182,15 @@ fn a_replay_of_many_retained_messages_waits_for_its_reader() {
     assert!((20_000..60_000).contains(&publishes), "{publishes} messages");
 }
 
+#[test]
+fn who_comes_while_the_server_ends_is_not_let_in() {
+    let mut bench = Bench::new(&Setup::default());
+    bench.engine.shut_down(bench.now);
+    let late = bench.connect("late");
+    assert!(bench.engine.is_closing(late));
+    assert_eq!(bench.engine.stats().clients_connected, 0);
+}
+
 /// Not its own doing: only the limits on queues apply.
 #[test]
 fn messages_that_wait_in_great_number_do_not_end_the_connection() {
