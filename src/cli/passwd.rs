@@ -158,6 +158,10 @@ fn compat(args: &Args) -> Compat {
 fn hashing(name: &str, iterations: &str) -> Result<Hashing, Refusal> {
     let iterations = match iterations.parse() {
         Ok(0) | Err(_) => return refuse("Error: Number of iterations must be > 0."),
+        Ok(iterations) if iterations > Hashing::MOST_ITERATIONS => {
+            let most = Hashing::MOST_ITERATIONS;
+            return refuse(format!("Error: Number of iterations must be <= {most}."));
+        }
         Ok(iterations) => iterations,
     };
     match name {
@@ -337,6 +341,14 @@ mod tests {
             hash_all("a:b\njunk\n", Hashing::DEFAULT),
             Err(Refusal(1, "Error: Corrupt password file at line 2.".to_owned()))
         );
+    }
+
+    #[test]
+    fn so_many_rounds_that_the_broker_would_refuse_the_file_are_refused() {
+        assert!(hashing("sha512-pbkdf2", "5000000").is_ok());
+        for bad in ["0", "-1", "x", "5000001"] {
+            assert!(hashing("sha512-pbkdf2", bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -19,8 +19,6 @@ use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 const SALT: usize = 12;
 const LONG_SALT: usize = 64;
 const HASH: usize = 64;
-/// More rounds than this take seconds for every CONNECT.
-const MANY_ITERATIONS: u32 = 5_000_000;
 
 /// How a password is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +35,9 @@ pub enum Hashing {
 impl Hashing {
     /// What `mosquitto_passwd` 2.0 writes, which every version reads.
     pub const DEFAULT: Self = Self::Pbkdf2 { iterations: 101 };
+
+    /// More rounds than this take seconds for every CONNECT.
+    pub const MOST_ITERATIONS: u32 = 5_000_000;
 
     fn hash(self, salt: &[u8], password: &[u8]) -> [u8; HASH] {
         match self {
@@ -214,7 +215,7 @@ fn read_hash(name: &str, text: &str, compat: Compat) -> Result<Credential, Probl
             let Some(iterations) = iterations else {
                 return Err(fail("Invalid hash iterations", "a whole number from 1"));
             };
-            if iterations > MANY_ITERATIONS {
+            if iterations > Hashing::MOST_ITERATIONS {
                 return Err(fail("Invalid hash iterations", "so many rounds would take seconds a login"));
             }
             Hashing::Pbkdf2 { iterations }
