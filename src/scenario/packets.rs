@@ -56,7 +56,7 @@ fn line(scope: &Scope, text: &str, span: &Span) -> Option<WireStep> {
         Span::new(&span.source, at..at + piece.len())
     };
     let kind = if let Some(rest) = rest.strip_prefix("<?") {
-        WireStepKind::Optional(packet(scope, rest.trim(), &part(rest.trim()))?)
+        WireStepKind::Optional(expected(scope, rest.trim(), &part(rest.trim()))?)
     } else if let Some(rest) = rest.strip_prefix('<') {
         WireStepKind::Expect(alternatives(scope, rest, &part)?)
     } else if let Some(rest) = rest.strip_prefix('>') {
@@ -97,7 +97,7 @@ fn alternatives(scope: &Scope, text: &str, part: &dyn Fn(&str) -> Span) -> Optio
         found.push(if piece == "close" {
             WireAlternative::Close
         } else {
-            WireAlternative::Packet(packet(scope, piece, &part(piece))?)
+            WireAlternative::Packet(expected(scope, piece, &part(piece))?)
         });
     }
     Some(found)
@@ -120,6 +120,22 @@ fn split_bars(text: &str) -> Vec<Range<usize>> {
     }
     found.push(start..text.len());
     found
+}
+
+/// A packet that is to come. What forces bytes on the wire can never be seen in one.
+fn expected(scope: &Scope, text: &str, span: &Span) -> Option<PacketLine> {
+    let line = packet(scope, text, span)?;
+    if let Some(field) = line.send_only() {
+        let message = format!("`{}` forces something on the wire and cannot be expected", field.name);
+        scope.error_help(
+            "L018",
+            span,
+            message,
+            "leave it out: a packet with wrong flags or length is malformed",
+        );
+        return None;
+    }
+    Some(line)
 }
 
 /// A packet, with the variables replaced that are known already.
