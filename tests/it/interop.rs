@@ -10,6 +10,7 @@ use mqttlab::tls::authority::{DAY, KeyAlgorithm, ServerRequest, Validity};
 
 use crate::support::broker::{OPEN, Process, folder};
 use crate::support::mosquitto::program;
+use crate::support::skip::skipped;
 use crate::support::tls::{authority, issue, tls_folder, write_certificate};
 
 const VERSIONS: [&str; 3] = ["31", "311", "5"];
@@ -205,7 +206,7 @@ fn paho_talks_to_us_in_both_revisions() {
     let importable = Command::new(&python).args(["-c", "import paho.mqtt.client"]).output();
     if !importable.expect("it runs").status.success() {
         assert!(std::env::var_os("CI").is_none(), "paho-mqtt must be installed in CI");
-        eprintln!("SKIPPED: paho-mqtt is not installed (pip install paho-mqtt)");
+        skipped("paho-mqtt is not installed (pip install paho-mqtt)");
         return;
     }
     let folder = folder(OPEN);

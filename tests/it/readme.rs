@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::support::skip::skipped;
+
 struct Block {
     language: String,
     line: usize,
@@ -68,7 +70,7 @@ fn shell_blocks_do_what_they_say() {
                 continue;
             }
             if command.contains("--broker mosquitto") && !has_mosquitto {
-                eprintln!("SKIPPED {place}: mosquitto is not installed");
+                skipped(&format!("{place}: mosquitto is not installed"));
                 continue;
             }
             let command = command.replace("cargo run --release --", "mqttlab");

@@ -1,7 +1,6 @@
 //! The runner's verdicts: a broker that does wrong must fail, one that is gone must not be judged,
 //! and nothing may be left behind. Cases are made by hand: what YAML means is tested elsewhere.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use mqttlab::scenario::op::{
 use mqttlab::scenario::target::{BrokerSpec, Setup, UserSpec};
 use mqttlab::scenario::value::Template;
 use mqttlab::scenario::{Body, Case, ClientSpec, EngineKind, Level, Payload, WillSpec};
+
+use crate::support::mosquitto::program;
 
 const A: ClientIndex = ClientIndex(0);
 const B: ClientIndex = ClientIndex(1);
@@ -163,15 +164,7 @@ fn targets() -> Vec<TargetChoice> {
 }
 
 fn mosquitto() -> Option<TargetChoice> {
-    let found = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.exists());
-    if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "mosquitto must be installed in CI");
-        eprintln!("SKIPPED in part: mosquitto is not installed");
-    }
-    found.map(TargetChoice::Process)
+    program("mosquitto").map(TargetChoice::Process)
 }
 
 fn assert_passed(target: &TargetChoice, case: Case) {

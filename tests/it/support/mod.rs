@@ -8,3 +8,4 @@ pub mod broker;
 pub mod tls;
 pub mod paper;
 pub mod random;
+pub mod skip;

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use super::skip::skipped;
+
 /// A program of PATH or of /usr/sbin, where Debian has the broker.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -17,7 +19,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
     let found = folders.into_iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     if found.is_none() {
         assert!(std::env::var("CI").is_err(), "{name} is not installed, and CI must have it");
-        eprintln!("SKIPPED: {name} is not installed");
+        skipped(&format!("{name} is not installed"));
     }
     found
 }
