@@ -27,11 +27,20 @@ const SYS: &str = "$SYS";
 /// Asks, and shows that the broker did not do it.
 pub async fn denied(at: At<'_>, actor: &Mutex<Actor<'_>>, request: &Request) -> Done {
     let mut actor = actor.lock().await;
+    prove(at, &mut actor, request).await?;
+    if actor.inbox.ending().is_some() {
+        // Closing, be it after an acknowledgement, is a way to deny.
+        actor.excuse();
+    }
+    Ok(())
+}
+
+async fn prove(at: At<'_>, actor: &mut Actor<'_>, request: &Request) -> Done {
     match request {
         Request::Publish { topic, payload, .. } => {
             let topic = super::actor::topic(at, topic)?;
             let payload = at.payload(payload)?;
-            published(at, &mut actor, request, &topic, &payload).await
+            published(at, actor, request, &topic, &payload).await
         }
         Request::Subscribe { filters, .. } => {
             let mut topics = Vec::new();
@@ -40,7 +49,7 @@ pub async fn denied(at: At<'_>, actor: &Mutex<Actor<'_>>, request: &Request) -> 
                     .map_err(|error| at.errored("a topic filter", error.to_string()))?;
                 topics.extend(concrete(&filter).into_iter().filter(|topic| !topic.as_str().starts_with(SYS)));
             }
-            subscribed(at, &mut actor, request, &topics).await
+            subscribed(at, actor, request, &topics).await
         }
         Request::Unsubscribe { .. } | Request::Ping => actor.request(at, request, &Reply::Denied).await,
     }

@@ -2,6 +2,7 @@
 //! be Errored. The faults are made by a proxy in front of our own broker.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ enum Deed {
     Pass,
     Swallow,
     Twice,
+    /// Passes it on and closes this client's connection.
+    Last,
     /// Closes this client's connection.
     Close,
     /// Closes all connections and refuses new ones.
@@ -104,8 +107,9 @@ async fn relay(
             user = named.map(ToString::to_string).unwrap_or_default();
             *broker.decoder_mut() = Decoder::client(version, Limits::default());
         }
-        let times = match fault(way, &user, &packet) {
-            Deed::Pass => 1,
+        let done = fault(way, &user, &packet);
+        let times = match done {
+            Deed::Pass | Deed::Last => 1,
             Deed::Swallow => 0,
             Deed::Twice => 2,
             Deed::Close => return,
@@ -118,7 +122,7 @@ async fn relay(
         for _ in 0..times {
             to.push(&packet, version);
         }
-        if to.flush().await.is_err() {
+        if to.flush().await.is_err() || done == Deed::Last {
             return;
         }
     }
@@ -434,7 +438,7 @@ fn users_with_the_same_client_identifier_are_told_apart() {
     );
     for row in 0..12 {
         let user = ["a", "b", "c"][row % 3];
-        yaml += &format!("    | t/{row} | {user} | same | X | X | allow |\n");
+        writeln!(yaml, "    | t/{row} | {user} | same | X | X | allow |").expect("a string takes it");
     }
     let found = finished(run(&cases(&yaml), TargetChoice::Bundled));
     assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Passed, 12)]), "{found:#?}");
@@ -453,4 +457,16 @@ fn a_denied_filter_brings_not_even_what_is_allowed_by_itself() {
     let found = finished(run(&cases(&rows(&both)), TargetChoice::Bundled));
     let verdicts: Vec<_> = found.iter().map(|one| one.verdict).collect();
     assert_eq!(verdicts, [Verdict::Failed, Verdict::Passed], "{found:#?}");
+}
+
+#[test]
+fn a_broker_that_acknowledges_and_closes_has_closed() {
+    let fault = |way, user: &str, packet: &Packet| {
+        let answer = way == Way::ToClient && user.is_empty() && matches!(packet, Packet::PubAck(_));
+        if answer { Deed::Last } else { Deed::Pass }
+    };
+    let yaml = STEPS.split("  steps:").next().expect("a head").to_owned()
+        + "  steps:\n  - pub: {publish: a/1, qos: 1, expect: closed}\n  - pub: receives_nothing\n";
+    let found = outcomes(&yaml, &faulty(OPEN, Arc::new(fault)));
+    assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Passed, 1)]), "{found:#?}");
 }

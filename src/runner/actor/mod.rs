@@ -82,6 +82,11 @@ impl<'a> Actor<'a> {
         self.excused = true;
     }
 
+    /// True when the end of its connection is no fault.
+    pub fn is_excused(&self) -> bool {
+        self.excused
+    }
+
     /// The client identifier, as far as it is known before the broker assigns one.
     pub fn client_id(&self, at: At<'_>) -> Done<String> {
         match &self.spec.client_id {

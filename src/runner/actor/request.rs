@@ -46,7 +46,8 @@ impl Actor<'_> {
                 None => Answer::Silence,
             },
             Some(Sent::Exhausted) => return Err(at.errored("a free packet identifier", "all are in use")),
-            Some(Sent::Plain) if matches!(reply, Reply::Closed) => match self.inbox.ended(until).await {
+            // Some brokers acknowledge, with an error or not, and close then.
+            Some(_) if matches!(reply, Reply::Closed) => match self.inbox.ended(until).await {
                 Some(ending) => Answer::Ended(ending),
                 None => Answer::Plain,
             },
