@@ -87,12 +87,12 @@ impl Default for Setup {
 impl Setup {
     fn config(&self) -> Arc<Config> {
         Arc::new(Config {
-            listeners: vec![ListenerConfig { port: 1883, bind: None, security: 0, tls: None }],
+            listeners: vec![ListenerConfig::default()],
             security: vec![SecurityConfig::default()],
             limits: self.limits.clone(),
             log: LogConfig { types: self.logs, ..LogConfig::default() },
             compat: self.compat,
-            local_only: false,
+            ..Config::default()
         })
     }
 
@@ -241,7 +241,7 @@ impl Run {
         self.opened += 1;
         let address = ([127, 0, 0, 1], 50_000 + self.opened).into();
         let now = self.now;
-        let conn = self.engine()?.open(Peer { listener: 0, address: Some(address) }, now);
+        let conn = self.engine()?.open(Peer::new(0, Some(address)), now);
         let wire = Wire {
             conn,
             version,

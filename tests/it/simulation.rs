@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use mqttlab::broker::auth::{Rules, Zone};
-use mqttlab::broker::config::{Config, LogConfig, SecurityConfig, SessionLimits};
+use mqttlab::broker::config::{Config, SecurityConfig, SessionLimits};
 use mqttlab::broker::engine::{ConnId, Engine, Loss, Output, Peer};
 use mqttlab::mqtt::codec::{self, Decoder, Limits};
 use mqttlab::mqtt::packet::{
@@ -87,7 +87,7 @@ struct World {
 }
 
 fn config(max_inflight: u16) -> Arc<Config> {
-    let listener = mqttlab::broker::config::ListenerConfig { port: 1883, bind: None, security: 0, tls: None };
+    let listener = mqttlab::broker::config::ListenerConfig::default();
     Arc::new(Config {
         listeners: vec![listener],
         security: vec![SecurityConfig { allow_anonymous: true, ..SecurityConfig::default() }],
@@ -96,9 +96,7 @@ fn config(max_inflight: u16) -> Arc<Config> {
             max_queued_messages: 0,
             ..SessionLimits::default()
         },
-        log: LogConfig::default(),
-        compat: mqttlab::broker::config::Compat::V21,
-        local_only: false,
+        ..Config::default()
     })
 }
 
@@ -272,7 +270,7 @@ impl World {
     }
 
     fn connect(&mut self, index: usize) {
-        let conn = self.engine.open(Peer { listener: 0, address: None }, self.now);
+        let conn = self.engine.open(Peer::new(0, None), self.now);
         let client = &mut self.clients[index];
         client.owed.clear();
         client.wire = Some(Wire {

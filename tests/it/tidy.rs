@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["mqtt", "record", "tls"]),
     ("client", &["mqtt", "net", "tls"]),
     ("broker/log.rs", &["text"]),
-    ("broker/config", &["text", "diagnostic", "broker::log", "broker::config"]),
+    ("broker/config", &["text", "diagnostic", "mqtt", "broker::log", "broker::config"]),
     ("broker/auth", &["text", "diagnostic", "mqtt", "broker::config", "broker::auth"]),
     ("broker/engine", &["text", "mqtt", "broker::log", "broker::config", "broker::auth", "broker::engine"]),
     ("broker", &["mqtt", "net", "tls", "client", "diagnostic", "text", "broker"]),

@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::text::did_you_mean;
 
 /// The port of MQTT without TLS.
-const DEFAULT_PORT: u16 = 1883;
+pub(super) const DEFAULT_PORT: u16 = 1883;
 
 /// A value with its place.
 #[derive(Debug, Clone)]
@@ -251,6 +251,7 @@ impl Draft {
             log: self.log,
             compat: self.compat,
             local_only,
+            ..Config::default()
         };
         (config, diagnostics)
     }
@@ -262,7 +263,7 @@ fn local_listeners(ports: &[u16]) -> Vec<ListenerConfig> {
     let bind = Some("127.0.0.1".to_owned());
     ports
         .iter()
-        .map(|port| ListenerConfig { port: *port, bind: bind.clone(), security: 0, tls: None })
+        .map(|port| ListenerConfig { port: *port, bind: bind.clone(), ..ListenerConfig::default() })
         .collect()
 }
 
@@ -273,6 +274,7 @@ impl SecurityDraft {
             allow_anonymous: self.allow_anonymous.unwrap_or(anonymous),
             password_file: path(&self.password_file),
             acl_file: path(&self.acl_file),
+            ..SecurityConfig::default()
         }
     }
 }
@@ -305,6 +307,7 @@ impl ListenerDraft {
             bind: self.bind.as_ref().map(|bind| bind.text.clone()),
             security: index,
             tls: self.tls(diagnostics),
+            ..ListenerConfig::default()
         }
     }
 
@@ -316,6 +319,7 @@ impl ListenerDraft {
                 certfile: path(certfile),
                 keyfile: path(keyfile),
                 cafile: self.cafile.map(path),
+                ..TlsFiles::default()
             }),
             (None, None) => {
                 if let Some(cafile) = self.cafile {

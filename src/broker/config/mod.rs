@@ -4,7 +4,9 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod bridge;
 mod draft;
+mod listener;
 pub mod options;
 mod parse;
 
@@ -14,6 +16,13 @@ use std::time::Duration;
 
 use super::log::LogTypes;
 use crate::diagnostic::{Diagnostic, has_errors};
+
+pub use bridge::{
+    BridgeConfig, BridgeDirection, BridgeNotifications, BridgeRestart, BridgeStart, BridgeTls, BridgeTopic,
+};
+pub use listener::{
+    ListenerConfig, ListenerProtocol, ProxyVersion, SocketDomain, TlsFiles, TlsIdentity, TlsVersion,
+};
 
 /// Where configuration texts come from.
 pub trait ConfigFiles {
@@ -56,7 +65,7 @@ pub struct Overrides {
 }
 
 /// A complete, checked configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// At least one; the default listener of mosquitto if none was configured.
     pub listeners: Vec<ListenerConfig>,
@@ -65,6 +74,14 @@ pub struct Config {
     pub security: Vec<SecurityConfig>,
     /// What sessions may use.
     pub limits: SessionLimits,
+    /// `sys_interval`: how often `$SYS` is published; `None` is never.
+    pub sys_interval: Option<Duration>,
+    /// Connections to other brokers.
+    pub bridges: Vec<BridgeConfig>,
+    /// What outlives the process; `None` is nothing.
+    pub persistence: Option<PersistenceConfig>,
+    /// What the process does with itself.
+    pub process: ProcessConfig,
     /// What is logged, and where.
     pub log: LogConfig,
     /// Which Mosquitto we imitate.
@@ -73,32 +90,8 @@ pub struct Config {
     pub local_only: bool,
 }
 
-/// One `listener` block.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerConfig {
-    /// TCP port; 0 lets the system pick (for tests; mosquitto's meaning with a path is a Unix socket).
-    pub port: u16,
-    /// `bind_address`, or the address of the `listener` line; `None` is every interface.
-    pub bind: Option<String>,
-    /// Index into [`Config::security`].
-    pub security: usize,
-    /// Present when `certfile` and `keyfile` are set.
-    pub tls: Option<TlsFiles>,
-}
-
-/// TLS files of a listener.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Server chain, PEM.
-    pub certfile: PathBuf,
-    /// Server key, PEM.
-    pub keyfile: PathBuf,
-    /// Authorities for client certificates.
-    pub cafile: Option<PathBuf>,
-}
-
 /// Who may come in: `allow_anonymous`, `password_file`, `acl_file`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecurityConfig {
     /// CONNECT without user name is accepted.
     pub allow_anonymous: bool,
@@ -106,10 +99,58 @@ pub struct SecurityConfig {
     pub password_file: Option<PathBuf>,
     /// Who may read and write what; without it everything is allowed.
     pub acl_file: Option<PathBuf>,
+    /// `allow_zero_length_clientid`: the broker invents an identifier for a client that has none.
+    pub allow_zero_length_clientid: bool,
+    /// `auto_id_prefix`: how invented identifiers begin.
+    pub auto_id_prefix: String,
+}
+
+/// What outlives the process: `persistence` and its options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PersistenceConfig {
+    /// `persistence_location`, `persistence_file`
+    pub file: PathBuf,
+    /// `persistence_sync`, an option of mqttlab's own.
+    pub sync: PersistenceSync,
+    /// `autosave_interval`, `autosave_on_changes`
+    pub autosave: Autosave,
+}
+
+/// `persistence_sync`: when what was decided is safe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PersistenceSync {
+    /// As `autosave_interval` says, and at the end.
+    #[default]
+    Autosave,
+    /// Every second.
+    Interval,
+    /// Before it is acknowledged.
+    Always,
+}
+
+/// When the state is saved besides at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Autosave {
+    /// `autosave_interval 0`
+    Never,
+    /// After this time.
+    Every(Duration),
+    /// `autosave_on_changes true`: after so many changes.
+    Changes(u32),
+}
+
+/// What the process does with itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProcessConfig {
+    /// `user`: the account to change to when started as root; `None` is `mosquitto`, then `nobody`.
+    pub user: Option<String>,
+    /// `pid_file`
+    pub pid_file: Option<PathBuf>,
 }
 
 /// What a session may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of mosquitto.conf(5)")]
 pub struct SessionLimits {
     /// Unacknowledged QoS 1 and 2 messages in flight to a client; 0 is no limit (65,535). Default 20.
     pub max_inflight_messages: u16,
@@ -121,6 +162,32 @@ pub struct SessionLimits {
     pub message_size_limit: u32,
     /// How long the session of a client that is away is kept at most; `None` is for ever.
     pub persistent_client_expiration: Option<Duration>,
+    /// Bytes in flight to a client at once, above QoS 0; 0 is no limit.
+    pub max_inflight_bytes: u64,
+    /// Bytes queued beyond those; 0 is no limit.
+    pub max_queued_bytes: u64,
+    /// Seconds of the longest keep-alive; 0 is no limit.
+    pub max_keepalive: u16,
+    /// QoS 0 messages wait for clients that are away.
+    pub queue_qos0_messages: bool,
+    /// Messages may be retained.
+    pub retain_available: bool,
+    /// Messages are delivered at the QoS of the subscription, even above their own.
+    pub upgrade_outgoing_qos: bool,
+    /// A message comes once for each subscription that matches.
+    pub allow_duplicate_messages: bool,
+    /// The publisher's right is asked for again when a retained message is delivered.
+    pub check_retain_source: bool,
+    /// Only identifiers that begin so are let in.
+    pub clientid_prefixes: Option<String>,
+    /// Sessions at once, connected or not.
+    pub global_max_clients: Option<u32>,
+    /// Connections at once.
+    pub global_max_connections: Option<u32>,
+    /// Bytes that the broker may hold; `None` is no limit.
+    pub memory_limit: Option<u64>,
+    /// How often expired retained messages are looked for; `None`: each when it expires.
+    pub retain_expiry_interval: Option<Duration>,
 }
 
 /// What is logged, and where.
@@ -149,6 +216,8 @@ pub enum LogDestination {
     File(PathBuf),
     /// `topic`: `$SYS/broker/log/#`
     Topic,
+    /// `syslog`, with the facility of `log_facility`: 0 to 7 are local0 to local7, `None` is daemon.
+    Syslog(Option<u8>),
 }
 
 impl Config {
@@ -189,15 +258,20 @@ impl Config {
             }
             self.listeners.push(ListenerConfig { security, ..listener.clone() });
         }
-        let opens_same = |(a, b): (&ListenerConfig, &ListenerConfig)| a.is_at(b) && a.tls == b.tls;
+        let opens_same = |(a, b): (&ListenerConfig, &ListenerConfig)| a.opens_as(b);
         fresh.len() != old.listeners.len() || !fresh.iter().zip(&old.listeners).all(opens_same)
     }
 }
 
-impl ListenerConfig {
-    /// True if both listen at the same address.
-    fn is_at(&self, other: &Self) -> bool {
-        (self.port, &self.bind) == (other.port, &other.bind)
+impl Default for SecurityConfig {
+    fn default() -> Self {
+        Self {
+            allow_anonymous: false,
+            password_file: None,
+            acl_file: None,
+            allow_zero_length_clientid: true,
+            auto_id_prefix: "auto-".to_owned(),
+        }
     }
 }
 
@@ -209,6 +283,19 @@ impl Default for SessionLimits {
             max_packet_size: 2_000_000,
             message_size_limit: 0,
             persistent_client_expiration: None,
+            max_inflight_bytes: 0,
+            max_queued_bytes: 0,
+            max_keepalive: 0,
+            queue_qos0_messages: false,
+            retain_available: true,
+            upgrade_outgoing_qos: false,
+            allow_duplicate_messages: false,
+            check_retain_source: false,
+            clientid_prefixes: None,
+            global_max_clients: None,
+            global_max_connections: None,
+            memory_limit: None,
+            retain_expiry_interval: None,
         }
     }
 }

@@ -71,6 +71,15 @@ pub struct Peer {
     pub listener: usize,
     /// Address, or `None` for an in-memory pipe.
     pub address: Option<SocketAddr>,
+    /// Our own half of a bridge: no rule forbids it anything.
+    pub bridge: bool,
+}
+
+impl Peer {
+    /// A client that came in by this listener.
+    pub fn new(listener: usize, address: Option<SocketAddr>) -> Self {
+        Self { listener, address, bridge: false }
+    }
 }
 
 /// How a connection ended when the client did not say goodbye.

@@ -147,7 +147,7 @@ impl Listener {
             tokio::select! {
                 accepted = self.source.accept() => match accepted {
                     Ok(Some((accepted, address))) => {
-                        let peer = Peer { listener: self.index, address };
+                        let peer = Peer::new(self.index, address);
                         let tls = self.tls.as_ref().map(|slot| slot.current());
                         connections.spawn(connection::serve(Arc::clone(&hub), peer, accepted, tls));
                     }

@@ -58,7 +58,7 @@ impl LogDestinations {
                     Output::File(file)
                 }
                 // Not had yet: the configuration has warned.
-                LogDestination::Topic => continue,
+                LogDestination::Topic | LogDestination::Syslog(_) => continue,
             });
         }
         let stamp = match (config.timestamp, &config.timestamp_format) {

@@ -32,7 +32,7 @@ impl Bench {
     }
 
     fn open(&mut self) -> ConnId {
-        self.engine.open(Peer { listener: 0, address: None }, self.now)
+        self.engine.open(Peer::new(0, None), self.now)
     }
 
     fn connect(&mut self, client_id: &str) -> ConnId {
