@@ -1,4 +1,4 @@
-//! Accepting: sockets and in-memory pipes, and the TLS that a listener offers.
+//! Accepting: sockets and in-memory pipes.
 //!
 //! A listener owns its connections: when it ends, they end.
 
@@ -7,8 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,13 +14,12 @@ use tokio::time::{sleep, timeout};
 
 use super::connection::{self, Accepted};
 use super::hub::Hub;
+use super::tls_slot::TlsSlot;
 use super::{Phase, STOP_PATIENCE};
-use crate::broker::config::{ListenerConfig, TlsFiles};
+use crate::broker::config::ListenerConfig;
 use crate::broker::engine::Peer;
 use crate::broker::log::LogTypes;
 use crate::net::{Endpoint, memory};
-use crate::tls::material::MaterialError;
-use crate::tls::server::{self, PemFile};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -46,54 +43,6 @@ pub struct Socket {
 enum Source {
     Tcp(TcpListener),
     Memory(memory::Acceptor),
-}
-
-/// The certificate of a listener, which a reload replaces.
-pub struct TlsSlot {
-    files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
-}
-
-impl TlsSlot {
-    /// Reads the files.
-    pub fn load(files: &TlsFiles) -> Result<Self, MaterialError> {
-        let current = RwLock::new(read(files)?);
-        Ok(Self { files: files.clone(), current })
-    }
-
-    /// Reads the files again; after an error the old certificate stays.
-    pub fn reload(&self) -> Result<(), MaterialError> {
-        let fresh = read(&self.files)?;
-        *self.current.write() = fresh;
-        Ok(())
-    }
-
-    /// What the log says when [`TlsSlot::reload`] fails.
-    pub fn reload_failed(&self) -> String {
-        let (certificate, key) = (self.files.certfile.display(), self.files.keyfile.display());
-        format!("Error when reloading certificate '{certificate}' or key '{key}'.")
-    }
-
-    fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read())
-    }
-}
-
-/// The server configuration of these files, as they are now.
-pub fn read(files: &TlsFiles) -> Result<Arc<ServerConfig>, MaterialError> {
-    let certfile = files.certfile.display().to_string();
-    let keyfile = files.keyfile.display().to_string();
-    let chain = std::fs::read(&files.certfile)
-        .map_err(|error| MaterialError::Certificate { file: certfile.clone(), detail: error.to_string() })?;
-    let key = std::fs::read(&files.keyfile)
-        .map_err(|error| MaterialError::Key { file: keyfile.clone(), detail: error.to_string() })?;
-    if let Some(cafile) = &files.cafile {
-        let file = cafile.display().to_string();
-        let pem = std::fs::read(cafile)
-            .map_err(|error| MaterialError::Authorities { file: file.clone(), detail: error.to_string() })?;
-        server::check_authorities(PemFile { name: &file, pem: &pem })?;
-    }
-    server::config(PemFile { name: &certfile, pem: &chain }, PemFile { name: &keyfile, pem: &key })
 }
 
 impl Listener {

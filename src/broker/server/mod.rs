@@ -10,6 +10,7 @@ mod listener;
 pub mod log_sink;
 pub mod signals;
 mod timer;
+mod tls_slot;
 
 use std::fmt;
 use std::io;
@@ -26,7 +27,8 @@ use super::log::{LogLine, LogTypes};
 use crate::net::Endpoint;
 use crate::tls::material::MaterialError;
 use hub::Hub;
-use listener::{Listener, TlsSlot};
+use listener::Listener;
+use tls_slot::TlsSlot;
 
 /// Takes the broker's log lines, in their order, outside of the hub's lock; only of types that the
 /// configuration asks for.
@@ -179,7 +181,7 @@ impl fmt::Debug for Broker {
 /// Reads the certificates, keys and authorities of all listeners, as a start would.
 pub fn check_certificates(config: &Config) -> Result<(), MaterialError> {
     config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).try_for_each(|files| {
-        listener::read(files)?;
+        tls_slot::read(files)?;
         Ok(())
     })
 }
