@@ -64,6 +64,10 @@ pub struct Overrides {
     pub compat: Option<Compat>,
 }
 
+/// Instead of the index of a listener: the broker's own end of a bridge, which came in by none. No
+/// rule of a listener holds for it, and nothing is forbidden to it, as in mosquitto.
+pub const INSIDE: usize = usize::MAX;
+
 /// A complete, checked configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
@@ -236,8 +240,11 @@ impl Config {
         ((!has_errors(&diagnostics)).then_some(config), diagnostics)
     }
 
-    /// Index into [`Config::security`]: the settings of this listener.
+    /// Index into [`Config::security`]: the settings of this listener; [`INSIDE`] has none.
     pub fn zone(&self, listener: usize) -> usize {
+        if listener == INSIDE {
+            return INSIDE;
+        }
         self.listeners.get(listener).map_or(0, |listener| listener.security)
     }
 

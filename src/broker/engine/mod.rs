@@ -39,7 +39,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::auth::{AuthFailure, Rules};
-use super::config::Config;
+use super::config::{Config, INSIDE};
 use super::log::LogLine;
 use super::log::LogTypes;
 use crate::mqtt::codec::DecodeError;
@@ -67,7 +67,7 @@ pub struct ConnId(pub u64);
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Index into `Config::listeners`.
+    /// Index into `Config::listeners`, or [`INSIDE`].
     pub listener: usize,
     /// Address, or `None` for an in-memory pipe.
     pub address: Option<SocketAddr>,
@@ -79,6 +79,11 @@ impl Peer {
     /// A client that came in by this listener.
     pub fn new(listener: usize, address: Option<SocketAddr>) -> Self {
         Self { listener, address, bridge: false }
+    }
+
+    /// Our own end of a bridge.
+    pub fn bridge() -> Self {
+        Self { listener: INSIDE, address: None, bridge: true }
     }
 }
 
@@ -159,7 +164,9 @@ impl Engine {
     /// A transport connection was accepted.
     pub fn open(&mut self, peer: Peer, now: Instant) -> ConnId {
         let port = self.config.listeners.get(peer.listener).map_or(0, |listener| listener.port);
-        self.outputs.log_connection(LogTypes::NOTICE, || phrases::opened(&peer, port));
+        if !peer.bridge {
+            self.outputs.log_connection(LogTypes::NOTICE, || phrases::opened(&peer, port));
+        }
         let conn = self.connections.insert(peer, now);
         self.deadlines.set(Timer::Connection(conn), now + CONNECT_TIMEOUT);
         if self.ended {

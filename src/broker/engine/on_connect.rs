@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytestring::ByteString;
 
 use crate::broker::auth::AuthFailure;
-use crate::broker::config::Compat;
+use crate::broker::config::{Compat, INSIDE};
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::{ConnAck, Connect};
 use crate::mqtt::{Packet, Properties, Property, ProtocolVersion, ReasonCode};
@@ -19,7 +19,7 @@ use super::on_publish::separators;
 use super::phrases::{self, Ending};
 use super::publication::owned;
 use super::session::{Identity, Lifetime, Session, SessionId};
-use super::{ConnId, Engine, will};
+use super::{ConnId, Engine, Peer, will};
 
 /// Why a CONNECT is refused.
 struct Refusal {
@@ -52,7 +52,13 @@ impl Engine {
         let most = if self.config.compat == Compat::V20 { 0 } else { MAX_TOPIC_ALIAS };
         connection.own_aliases =
             OwnAliases::new(connect.properties.topic_alias_maximum().unwrap_or(0).min(most));
-        let listener = connection.peer.listener;
+        let Peer { listener, bridge, .. } = connection.peer;
+        if !bridge && self.belongs_to_bridge(&connect.client_id) {
+            // mosquitto would let anybody take a bridge's messages.
+            let code = ReasonCode::CLIENT_IDENTIFIER_NOT_VALID;
+            let refusal = Refusal { v3: Some(ReasonCode::V3_IDENTIFIER_REJECTED), v5: code };
+            return self.refuse(conn, connect, &refusal, now);
+        }
         if let Err(refusal) = self.admit(connect, auth) {
             return self.refuse(conn, connect, &refusal, now);
         }
@@ -74,6 +80,12 @@ impl Engine {
         self.welcome(conn, session, connect, present, answer);
         // [MQTT-4.4.0-1]
         self.fill(session, now);
+    }
+
+    /// True if this is the name of a session of a bridge of ours.
+    fn belongs_to_bridge(&self, client_id: &str) -> bool {
+        let session = self.sessions.find(client_id).and_then(|id| self.sessions.get(id));
+        session.is_some_and(|session| session.identity.listener == INSIDE)
     }
 
     /// Whether a CONNECT is acceptable, apart from its format.
@@ -179,8 +191,11 @@ impl Engine {
     /// Ties connection and session together.
     fn attach(&mut self, conn: ConnId, id: SessionId, connect: &Connect, now: Instant) {
         let asked = asked_lifetime(connect);
-        let lifetime = self.capped(asked);
+        let bridge = self.connections.get(conn).is_some_and(|connection| connection.peer.bridge);
+        // The limits for clients are none for a bridge: the other broker keeps to its own.
+        let lifetime = if bridge { asked } else { self.capped(asked) };
         let own_limit = match self.config.limits.max_inflight_messages {
+            _ if bridge => u16::MAX,
             0 => u16::MAX,
             limit => limit,
         };
@@ -212,10 +227,13 @@ impl Engine {
         // [MQTT-3.2.2-1], [MQTT-3.2.2-2], [MQTT-3.2.2-3] 5: [MQTT-3.2.2-2], [MQTT-3.2.2-3]
         let session_present = present && connect.version != ProtocolVersion::V31;
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        self.outputs.log_connection(LogTypes::NOTICE, || {
-            phrases::connected(self.config.compat, connect, &client_id, &connection.peer)
-        });
-        if self.outputs.logs(LogTypes::DEBUG) {
+        let bridge = connection.peer.bridge;
+        if !bridge {
+            self.outputs.log_connection(LogTypes::NOTICE, || {
+                phrases::connected(self.config.compat, connect, &client_id, &connection.peer)
+            });
+        }
+        if !bridge && self.outputs.logs(LogTypes::DEBUG) {
             for line in phrases::will(connect) {
                 self.outputs.log(LogTypes::DEBUG, || line);
             }

@@ -88,7 +88,9 @@ impl Engine {
         connection.state = State::Closing;
         let client_id = session.and_then(|id| self.sessions.get(id)).map(|it| it.identity.client_id.clone());
         let (kind, line) = phrases::ended(self.config.compat, ending, client_id.as_deref(), &connection.peer);
-        self.outputs.log_connection(kind, || line);
+        if !connection.peer.bridge {
+            self.outputs.log_connection(kind, || line);
+        }
         connection.outbox.forget_stored();
         // [MQTT-4.13.1-1], [MQTT-3.14.0-1] of 5.0; never before
         if session.is_some() && connection.version == Some(ProtocolVersion::V5) {
