@@ -139,7 +139,10 @@ impl ReasonCode {
         self.0 < 0x80
     }
 
-    /// True when MQTT 5.0 lets `packet` carry this code.
+    /// True when MQTT 5.0 lets `packet` carry this code. Whoever makes a packet takes its code from
+    /// that list, and so do the tests when they decode what the broker sent.
+    /// 5: `[MQTT-3.2.2-8]`, `[MQTT-3.4.2-1]`, `[MQTT-3.5.2-1]`, `[MQTT-3.6.2-1]`, `[MQTT-3.7.2-1]`,
+    /// `[MQTT-3.9.3-2]`, `[MQTT-3.11.3-2]`, `[MQTT-3.14.2-1]`
     pub fn allowed_in(self, packet: PacketType) -> bool {
         TABLE.iter().any(|row| row.code == self && row.packets.contains(&packet))
     }

@@ -18,5 +18,6 @@ mod runner_faults;
 mod scenario;
 mod scenario_hostile;
 mod simulation;
+mod statements;
 mod support;
 mod tidy;

@@ -304,7 +304,13 @@ fn statement_ids() -> BTreeSet<String> {
 fn cited_statements_exist() {
     let known = statement_ids();
     let mut problems = Vec::new();
-    let sources = [rust_files(), files("scenarios", &["yaml"]), files("fixtures/packets", &["txt"])].concat();
+    let sources = [
+        rust_files(),
+        files("scenarios", &["yaml"]),
+        files("fixtures/packets", &["txt"]),
+        files("fixtures/engine", &["txt"]),
+    ]
+    .concat();
     for path in sources {
         // The catalogue itself names the standards' misprints.
         if path.ends_with("check/statements.rs") {

@@ -19,7 +19,7 @@ impl Aliases {
         let Some(alias) = alias else {
             return if topic.is_empty() { Err(ReasonCode::PROTOCOL_ERROR) } else { Ok(topic) };
         };
-        // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12]
+        // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12], [U5-3.3.2-3], [U5-3.3.2-4] of 5.0
         if alias == 0 || alias > MAX_TOPIC_ALIAS {
             return Err(ReasonCode::TOPIC_ALIAS_INVALID);
         }
@@ -62,7 +62,8 @@ impl OwnAliases {
         (self.most > 0).then_some(OwnAlias { number: self.most, known: false })
     }
 
-    /// The alias for a topic that is sent now.
+    /// The alias for a topic that is sent now, never above the client's maximum.
+    /// 5: [MQTT-3.3.2-11], [MQTT-3.1.2-26]
     pub fn stand_in(&mut self, topic: &TopicName) -> Option<OwnAlias> {
         if let Some(at) = self.topics.iter().position(|known| known == topic) {
             return Some(OwnAlias { number: u16::try_from(at + 1).ok()?, known: true });

@@ -54,6 +54,12 @@ impl Connection {
 
     /// Appends a packet, unless the client takes none that large: then it counts as sent.
     /// `[MQTT-3.1.2-24]`, `[MQTT-3.1.2-25]` of 5.0
+    ///
+    /// No packet of ours has a reason string or user properties of its own, so they make none too
+    /// large and tell nobody who does not want to know. 5: [MQTT-3.1.2-29], [MQTT-3.2.2-19],
+    /// [MQTT-3.2.2-20], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3],
+    /// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3], [MQTT-3.9.2-1],
+    /// [MQTT-3.9.2-2], [MQTT-3.11.2-1], [MQTT-3.11.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4]
     pub fn send(&mut self, packet: Packet) {
         if self.takes(&packet) {
             self.outbox.push(Frame::Packet(packet));

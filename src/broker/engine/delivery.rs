@@ -38,7 +38,8 @@ pub(super) struct Hit {
 }
 
 impl Engine {
-    /// Delivers a publication to all whose subscriptions match.
+    /// Delivers a publication to all whose subscriptions match: one copy for all plain ones of a
+    /// session, and one for each share. 5: [MQTT-3.3.4-5], [MQTT-4.8.2-3], [U5-4.8.2-1]
     pub(super) fn route(&mut self, publication: &Arc<Publication>, hits: &[Hit], now: Instant) {
         for same in hits.chunk_by(|a, b| (a.member.session, a.share) == (b.member.session, b.share)) {
             if let Some(delivery) = merge(publication, same) {
@@ -48,6 +49,7 @@ impl Engine {
     }
 
     /// All subscriptions that match a topic, sorted by session, in place of what `hits` holds.
+    /// [MQTT-3.3.2-3]
     pub(super) fn collect(&self, topic: &str, hits: &mut Vec<Hit>) {
         hits.clear();
         let mut shares: SmallVec<[Member; 4]> = SmallVec::new();
@@ -93,7 +95,9 @@ impl Engine {
         self.stats.clients_connected != self.sessions.len() as u64 && hits.iter().any(away)
     }
 
-    /// Gives a message to one session: to its connection, its window or its queue.
+    /// Gives a message to one session: to its connection, its window or its queue. What is in the
+    /// queue goes first, so messages of one QoS keep their order. [MQTT-4.6.0-5], [MQTT-4.6.0-6]
+    /// 5: [MQTT-4.6.0-5], [MQTT-4.6.0-6]
     pub(super) fn deliver(&mut self, id: SessionId, delivery: Delivery, now: Instant) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let who = &session.identity;
@@ -233,7 +237,7 @@ impl Engine {
                         // [MQTT-3.8.4-6] 5: [MQTT-3.8.4-8]
                         qos: publication.qos.min(grant.qos),
                         publication,
-                        // [MQTT-3.3.1-8]
+                        // 3.1.1: [MQTT-3.3.1-8]
                         retain: true,
                         ids: grant.id.into_iter().map(NonZeroU32::get).collect(),
                     };
@@ -250,7 +254,8 @@ impl Engine {
         }
     }
 
-    /// Appends a packet to a connection that is still open.
+    /// Appends a packet to a connection that is still open. No window holds it back.
+    /// 5: [MQTT-3.3.4-10], [MQTT-4.9.0-3]
     pub(super) fn send(&mut self, conn: ConnId, packet: Packet) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.send(packet);
@@ -260,7 +265,7 @@ impl Engine {
 
 /// The one delivery that answers all matching subscriptions of a session, at the highest granted
 /// QoS and with all their identifiers; `None` if No Local leaves none. `[MQTT-3.3.5-1]`
-/// 5: `[MQTT-3.3.4-2]`, `[MQTT-3.3.4-3]`, `[MQTT-3.3.4-4]`, `[MQTT-3.8.3-3]`
+/// 5: `[MQTT-3.3.4-2]`, `[MQTT-3.3.4-3]`, `[MQTT-3.3.4-4]`, `[MQTT-3.8.3-3]`, `[U5-3.3.2-6]`
 fn merge(publication: &Arc<Publication>, hits: &[Hit]) -> Option<Delivery> {
     let mut granted = None;
     let mut as_published = false;

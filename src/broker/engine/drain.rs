@@ -31,7 +31,7 @@ impl Engine {
                 let slot = publish.id.zip(inflight);
                 let publication = &publish.delivery.publication;
                 if publication.is_expired(now) && slot.as_ref().is_none_or(|(id, it)| !it.was_written(*id)) {
-                    // [MQTT-3.3.2-5] of 5.0
+                    // [MQTT-3.3.2-5], [MQTT-4.3.3-7] of 5.0
                     if let Some((id, inflight)) = slot {
                         inflight.remove(id);
                         freed = true;
@@ -41,7 +41,8 @@ impl Engine {
                 self.stats.publish_sent += 1;
                 self.stats.publish_bytes_sent += publication.payload.len() as u64;
                 publish.count_down(now);
-                // [MQTT-3.3.1-1], [MQTT-3.3.1-2], [MQTT-3.3.1-3]
+                // [MQTT-3.3.1-1], [MQTT-3.3.1-2], [MQTT-3.3.1-3], [MQTT-4.3.1-1]
+                // 5: [MQTT-4.3.2-2], [MQTT-4.3.3-2]
                 publish.dup = slot.is_some_and(|(id, inflight)| inflight.mark_written(id));
                 publish.alias = connection.own_aliases.stand_in(&publish.delivery.publication.topic);
             }

@@ -49,12 +49,14 @@ impl Default for Inflight {
 }
 
 impl Inflight {
-    /// True if another message may be sent to a client that takes `limit` at once. `[MQTT-3.3.4-9]` of 5.0
+    /// True if another message may be sent to a client that takes `limit` at once.
+    /// `[MQTT-3.3.4-9]`, `[MQTT-4.9.0-2]` of 5.0
     pub fn has_room(&self, limit: u16) -> bool {
         self.active < usize::from(limit) && self.again.is_empty() && self.slots.len() < IDS
     }
 
-    /// Takes a message into the window under a new identifier. [MQTT-2.3.1-4] 5: [MQTT-2.2.1-4]
+    /// Takes a message into the window under a new identifier. [MQTT-2.3.1-4], [MQTT-4.3.2-1],
+    /// [MQTT-4.3.3-1] 5: [MQTT-2.2.1-4], [MQTT-4.3.2-1], [MQTT-4.3.3-1]
     pub fn insert(&mut self, delivery: Delivery) -> PacketId {
         let id = nth_after(self.first, self.slots.len());
         self.slots.push_back(Some(Slot { stage: Stage::Publish(delivery), written: false, active: true }));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How long a connection may take to send its CONNECT.
+/// How long a connection may take to send its CONNECT. [U311-3.1.4-1] 5: [U5-3.1.4-1]
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that the engine closed may take to write its last frames.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);

@@ -221,7 +221,7 @@ impl Engine {
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(conn, session, &disconnect, now),
             Packet::Auth(_) => self.on_auth(conn, now),
-            // [MQTT-3.1.0-2], and what only a server sends.
+            // [MQTT-3.1.0-2], and what only a server sends: [U311-2.2.1-2] 5: [U5-2.1.2-1]
             Packet::Connect(_)
             | Packet::ConnAck(_)
             | Packet::SubAck(_)

@@ -11,7 +11,8 @@ use super::session::SessionId;
 use super::{ConnId, Engine};
 
 impl Engine {
-    /// QoS 1 is done, whatever the reason says. [MQTT-4.3.2-1] 5: [MQTT-4.3.2-3], [MQTT-4.4.0-2]
+    /// QoS 1 is done, whatever the reason says. [MQTT-4.3.2-1] 5: [MQTT-4.3.2-3], [MQTT-4.4.0-2],
+    /// [MQTT-4.8.2-6], [U5-4.9-1]
     pub(super) fn on_puback(&mut self, conn: ConnId, id: SessionId, ack: &Ack, now: Instant) {
         self.debug(id, |id| format!("Received PUBACK from {id} (Mid: {}, RC:{})", ack.id, ack.reason.0));
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -25,7 +26,8 @@ impl Engine {
         }
     }
 
-    /// QoS 2 is the client's; the identifier is released. [MQTT-4.3.3-1] 5: [MQTT-4.3.3-4]
+    /// QoS 2 is the client's; the identifier is released. [MQTT-4.3.3-1] 5: [MQTT-2.2.1-5],
+    /// [MQTT-4.3.3-3], [MQTT-4.3.3-4], [MQTT-4.3.3-6]
     pub(super) fn on_pubrec(&mut self, conn: ConnId, id: SessionId, ack: &Ack, now: Instant) {
         self.debug(id, |id| format!("Received PUBREC from {id} (Mid: {})", ack.id));
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -34,7 +36,7 @@ impl Engine {
                 return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
             }
             Some(_) if !ack.reason.is_success() => {
-                // [MQTT-4.4.0-2], [MQTT-4.8.2-6] of 5.0
+                // [MQTT-4.4.0-2], [MQTT-4.8.2-6], [U5-4.9-1] of 5.0
                 session.inflight.remove(ack.id);
                 return self.fill(id, now);
             }
@@ -44,6 +46,7 @@ impl Engine {
             }
             // [MQTT-4.3.3-4] of 5.0: an error wants no PUBREL
             None if !ack.reason.is_success() => return,
+            // [U5-3.6.2-1] of 5.0
             None => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
         };
         self.debug(id, |id| format!("Sending PUBREL to {id} (m{})", ack.id));
@@ -58,13 +61,14 @@ impl Engine {
         let reason = if session.received.remove(&ack.id) {
             ReasonCode::SUCCESS
         } else {
+            // [U5-3.6.2-1] of 5.0
             ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
         };
         self.debug(id, |id| format!("Sending PUBCOMP to {id} (m{})", ack.id));
         self.send(conn, Packet::PubComp(Ack::with_reason(ack.id, reason)));
     }
 
-    /// QoS 2 is done. [MQTT-4.3.3-1] 5: [MQTT-4.3.3-5]
+    /// QoS 2 is done. [MQTT-4.3.3-1] 5: [MQTT-4.3.3-5], [U5-4.9-1]
     pub(super) fn on_pubcomp(&mut self, conn: ConnId, id: SessionId, ack: &Ack, now: Instant) {
         self.debug(id, |id| format!("Received PUBCOMP from {id} (Mid: {}, RC:{})", ack.id, ack.reason.0));
         let Some(session) = self.sessions.get_mut(id) else { return };

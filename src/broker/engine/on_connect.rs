@@ -23,7 +23,8 @@ use super::{ConnId, Engine, Peer, will};
 
 /// Why a CONNECT is refused.
 struct Refusal {
-    /// Return code before 5.0; `None`: the connection is just closed.
+    /// Return code before 5.0; `None`: none fits, and the connection is just closed.
+    /// 3.1.1: [MQTT-3.2.2-6]
     v3: Option<ReasonCode>,
     v5: ReasonCode,
 }
@@ -39,7 +40,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match connection.state {
             State::Fresh => {}
-            // [MQTT-3.1.0-2]
+            // [MQTT-3.1.0-2] 5: [MQTT-3.2.0-2]
             State::Connected(_) => {
                 return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
             }
@@ -88,11 +89,12 @@ impl Engine {
         session.is_some_and(|session| session.identity.listener == INSIDE)
     }
 
-    /// Whether a CONNECT is acceptable, apart from its format.
+    /// Whether a CONNECT is acceptable, apart from its format. Any identifier that is not empty is:
+    /// [MQTT-3.1.3-5]
     fn admit(&self, connect: &Connect, auth: Result<(), AuthFailure>) -> Result<(), Refusal> {
         let v5 = connect.version.is_v5();
         let refuse = |v3, v5| Err(Refusal { v3, v5 });
-        // [MQTT-3.1.3-8]; 3.1 has no empty identifier at all.
+        // [MQTT-3.1.3-8], [MQTT-3.1.3-9] 5: [MQTT-3.1.3-8]; 3.1 has no empty identifier at all.
         let needs_id = match connect.version {
             ProtocolVersion::V31 => true,
             ProtocolVersion::V311 => !connect.clean_start,
@@ -130,7 +132,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let code = if connect.version.is_v5() { Some(refusal.v5) } else { refusal.v3 };
         if let Some(code) = code {
-            // [MQTT-3.2.2-4], [MQTT-3.2.2-5] 5: [MQTT-3.2.2-6], [MQTT-3.2.2-7]
+            // [MQTT-3.2.2-4], [MQTT-3.2.2-5] 5: [MQTT-3.2.2-6], [MQTT-3.2.2-7], [MQTT-3.1.4-2]
             connection.send(Packet::ConnAck(ConnAck { code, ..ConnAck::default() }));
             let to = match &*connect.client_id {
                 "" => phrases::address(&connection.peer),
@@ -167,10 +169,11 @@ impl Engine {
     }
 
     /// The session of a client, and whether it went on from before. `[MQTT-3.1.2-4]`,
-    /// `[MQTT-3.1.2-6]` 5: `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`, `[MQTT-3.1.2-6]`
+    /// `[MQTT-3.1.2-6]`, `[MQTT-3.1.4-3]` 5: `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`,
+    /// `[MQTT-3.1.2-6]`, `[MQTT-3.1.4-4]`
     fn claim_session(&mut self, identity: Identity, connect: &Connect, now: Instant) -> (SessionId, bool) {
         if let Some(old) = self.sessions.find(&identity.client_id) {
-            // [MQTT-3.1.4-2] 5: [MQTT-3.1.4-3]
+            // [MQTT-3.1.4-2] 5: [MQTT-3.1.4-3], [U5-3.1.4-2]
             if let Some(conn) = self.sessions.get(old).and_then(|session| session.conn) {
                 self.close(conn, &Ending::TakenOver, now);
             }
@@ -202,14 +205,17 @@ impl Engine {
         if let Some(session) = self.sessions.get_mut(id) {
             session.conn = Some(conn);
             session.asked_lifetime = asked;
+            // [MQTT-3.1.2-23], [U5-3.1.2-3] of 5.0
             session.lifetime = lifetime;
-            // [MQTT-4.9.0-1] of 5.0
+            // [MQTT-4.9.0-1], [U5-3.1.2-4] of 5.0
             session.window = own_limit.min(connect.properties.receive_maximum().unwrap_or(u16::MAX));
+            // [MQTT-3.1.2-8], [MQTT-3.1.2-12] 5: [MQTT-3.1.2-7]
             session.will = connect.will.as_ref().map(|will| Box::new(will::keep(will)));
         }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.state = State::Connected(id);
         connection.receive_maximum = own_limit;
+        // [MQTT-3.1.2-24] 5: [MQTT-3.1.2-22], [MQTT-3.2.2-22]
         connection.patience =
             (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1500));
         match connection.patience {
@@ -220,7 +226,8 @@ impl Engine {
         self.stats.clients_maximum = self.stats.clients_maximum.max(self.stats.clients_connected);
     }
 
-    /// Sends CONNACK, the first packet of all. `[MQTT-3.2.0-1]`
+    /// Sends CONNACK, the first packet of all. `[MQTT-3.2.0-1]`, `[MQTT-3.1.4-4]`
+    /// 5: `[MQTT-3.1.4-5]`
     fn welcome(&mut self, conn: ConnId, id: SessionId, connect: &Connect, present: bool, answer: ConnAck) {
         let Some(session) = self.sessions.get(id) else { return };
         let client_id = session.identity.client_id.clone();
@@ -245,7 +252,7 @@ impl Engine {
         self.outputs.wake(conn, connection);
     }
 
-    /// In mosquitto's order.
+    /// In mosquitto's order; never Response Information. 5: [MQTT-3.1.2-28], [U5-3.2.2-1]
     fn connack_properties(&self, connect: &Connect, assigned: Option<ByteString>) -> Properties {
         let limits = &self.config.limits;
         let mut properties = Properties::new();
@@ -256,6 +263,7 @@ impl Engine {
         }
         let asked = asked_lifetime(connect);
         let lifetime = self.capped(asked);
+        // [U5-3.2.2-3] of 5.0
         if lifetime != asked {
             properties.push(Property::SessionExpiryInterval(lifetime.as_secs()));
         }

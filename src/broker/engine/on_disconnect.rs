@@ -31,7 +31,7 @@ impl Engine {
         if let Some(secs) = packet.properties.session_expiry_interval() {
             let lifetime = self.capped(Lifetime::from_secs(secs));
             let Some(session) = self.sessions.get_mut(session) else { return };
-            // 5: 3.14.2.2.2
+            // [U5-3.14.2-2], [U5-3.14.2-3] of 5.0
             if session.asked_lifetime == Lifetime::Connection && secs > 0 {
                 self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
                 return;
@@ -41,6 +41,8 @@ impl Engine {
         self.close(conn, &Ending::Goodbye(packet.reason), now);
     }
 
+    /// Whatever is wrong with the bytes: the connection ends. [MQTT-4.8.0-1] 5: [MQTT-4.13.1-1],
+    /// [U5-4.13.1-1]
     pub(super) fn on_malformed(&mut self, conn: ConnId, error: &DecodeError, now: Instant) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let reason = error.reason();
@@ -78,7 +80,9 @@ impl Engine {
         self.close(conn, &ending, now);
     }
 
-    /// Ends a connection: says so in the log, to a 5.0 client, and to its session.
+    /// Ends a connection: says so in the log, to a 5.0 client, and to its session. What waits is
+    /// written, nothing is added, and the transport is closed behind it.
+    /// 5: [MQTT-3.14.4-1], [MQTT-3.14.4-2], [MQTT-4.13.2-1]
     pub(super) fn close(&mut self, conn: ConnId, ending: &Ending, now: Instant) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let session = connection.session();
@@ -92,7 +96,7 @@ impl Engine {
             self.outputs.log_connection(kind, || line);
         }
         connection.outbox.forget_stored();
-        // [MQTT-4.13.1-1], [MQTT-3.14.0-1] of 5.0; never before
+        // [U311-3.14-1] 5: [MQTT-3.14.0-1], [MQTT-3.14.2-2], [U5-4.13.1-1]
         if session.is_some() && connection.version == Some(ProtocolVersion::V5) {
             let told = match ending {
                 Ending::TakenOver if self.config.compat == Compat::V20 => None,
@@ -112,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// A session whose connection has ended.
+    /// A session whose connection has ended. [MQTT-4.1.0-1], [MQTT-4.1.0-2] 5: [MQTT-4.1.0-1]
     fn detach(&mut self, id: SessionId, keeps_will: bool, now: Instant) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.conn = None;
@@ -128,13 +132,15 @@ impl Engine {
         }
         match delay {
             None => {}
+            // [MQTT-3.1.2-8] 5: [MQTT-3.1.2-8]
             Some(0) => self.release_will(id, now),
             // [MQTT-3.1.2-8] of 5.0; if the session ends first, that releases it.
             Some(secs) => self.deadlines.set(Timer::Will(id), after(now, secs)),
         }
     }
 
-    /// The session is over: nothing of it is left but its will, which goes out now.
+    /// The session is over: nothing of it is left but its will, which goes out now. Messages that
+    /// waited go to nobody else, and what it retained stays. [MQTT-3.1.2-7] 5: [MQTT-4.8.2-5]
     pub(super) fn end_session(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.remove(id) else { return };
         for filter in session.subscriptions.keys() {

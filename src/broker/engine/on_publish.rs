@@ -33,7 +33,7 @@ impl Engine {
                 self.debug(id, |id| format!("Received PUBLISH from {id} {}", phrases::publish_in(&publish)));
                 return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
             }
-            // [MQTT-3.3.4-7] of 5.0
+            // [MQTT-3.3.4-7], [U5-3.3.4-1] of 5.0
             let most = self.connections.get(conn).map_or(u16::MAX, |connection| connection.receive_maximum);
             if session.version.is_v5() && session.received.len() >= usize::from(most) {
                 let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
@@ -48,7 +48,8 @@ impl Engine {
         }
         let Some(packet_id) = packet_id else { return };
         let Some(session) = self.sessions.get_mut(id) else { return };
-        // A refusal is told in 5.0 only; before, it looks like any other. [MQTT-3.3.5-2]
+        // A refusal is told in 5.0 only; before, it looks like any other.
+        // [MQTT-3.3.5-2] 5: [MQTT-4.3.3-9], [MQTT-4.3.3-10]
         if qos == QoS::ExactlyOnce && (reason.is_success() || !session.version.is_v5()) {
             session.received.insert(packet_id);
         }
@@ -138,7 +139,9 @@ impl Engine {
         }
     }
 
-    /// PUBACK or PUBREC. [MQTT-3.3.4-1], [MQTT-2.3.1-6] 5: [MQTT-2.2.1-5]
+    /// PUBACK or PUBREC, when the message is ours, expired or not. [MQTT-3.3.4-1], [MQTT-2.3.1-6],
+    /// [MQTT-4.3.2-2], [MQTT-4.3.3-2] 5: [MQTT-2.2.1-5], [MQTT-4.3.2-4], [MQTT-4.3.2-5],
+    /// [MQTT-4.3.3-8], [MQTT-4.3.3-13]
     fn acknowledge(
         &mut self,
         conn: ConnId,

@@ -30,11 +30,13 @@ impl Engine {
             }
         }
         let subscription_id = packet.properties.subscription_identifier();
-        // [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1] 5: [MQTT-3.8.4-5], [MQTT-3.8.4-6]
+        // [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1] 5: [MQTT-3.8.4-5], [MQTT-3.8.4-6],
+        // [MQTT-3.8.4-7], [MQTT-3.9.3-1]
         let codes = packet.subscriptions.iter().map(|it| self.subscribe(id, it, subscription_id)).collect();
         self.debug(id, |id| format!("Sending SUBACK to {id}"));
-        // [MQTT-3.8.4-1], [MQTT-3.8.4-2]
+        // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-2.3.1-7] 5: [MQTT-2.2.1-6]
         self.send(conn, Packet::SubAck(SubAck { id: packet.id, properties: Properties::new(), codes }));
+        // What is retained comes behind SUBACK. [U311-3.8.4-1]
         self.replay(id, now);
     }
 
@@ -61,7 +63,8 @@ impl Engine {
         self.outputs.log(LogTypes::SUBSCRIBE, || {
             format!("{} {} {}", escape(client_id), options.qos, escape(filter.as_str()))
         });
-        // [MQTT-3.3.1-6], [MQTT-3.8.4-3] 5: [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]
+        // [MQTT-3.3.1-6], [MQTT-3.8.4-3] 5: [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11],
+        // [MQTT-3.8.4-4], [U5-3.8.4-1]
         let wanted = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => new,
@@ -81,7 +84,8 @@ impl Engine {
         self.debug(id, |id| format!("Received UNSUBSCRIBE from {id}"));
         let codes: Vec<_> = packet.filters.iter().map(|filter| self.unsubscribe(id, filter)).collect();
         self.debug(id, |id| format!("Sending UNSUBACK to {id}"));
-        // [MQTT-3.10.4-4], [MQTT-3.10.4-5] 5: [MQTT-3.11.3-1], [MQTT-3.11.3-2]
+        // [MQTT-3.10.4-4], [MQTT-3.10.4-5], [MQTT-3.10.4-6], [MQTT-2.3.1-7]
+        // 5: [MQTT-2.2.1-6], [MQTT-3.11.3-1], [MQTT-3.11.3-2]
         let v5 = self.sessions.get(id).is_some_and(|session| session.version.is_v5());
         let codes = if v5 { codes } else { Vec::new() };
         self.send(conn, Packet::UnsubAck(UnsubAck { id: packet.id, properties: Properties::new(), codes }));
@@ -93,7 +97,8 @@ impl Engine {
         let client_id = &session.identity.client_id;
         self.outputs
             .log(LogTypes::UNSUBSCRIBE, || format!("{} {}", escape(client_id), escape(filter.as_str())));
-        // [MQTT-3.10.4-1], [MQTT-3.10.4-2]
+        // What is on its way is finished. [MQTT-3.10.4-1], [MQTT-3.10.4-2], [MQTT-3.10.4-3]
+        // 5: [U5-3.11.3-1]
         if session.subscriptions.remove(filter).is_some() && self.subscriptions.remove(id, filter) {
             ReasonCode::SUCCESS
         } else {

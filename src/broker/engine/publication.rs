@@ -24,6 +24,8 @@ pub struct Publication {
     pub(super) qos: QoS,
     pub(super) retain: bool,
     /// Those that travel on unchanged: no alias, no subscription identifier, no expiry.
+    /// 5: `[MQTT-3.3.2-4]`, `[MQTT-3.3.2-15]`, `[MQTT-3.3.2-16]`, `[MQTT-3.3.2-17]`,
+    /// `[MQTT-3.3.2-18]`, `[MQTT-3.3.2-20]`
     pub(super) properties: Properties,
     pub(super) expires: Option<Instant>,
     /// The session that published it, for No Local.

@@ -72,7 +72,7 @@ impl Replay {
 
 impl Retained {
     /// Stores a message in place of the topic's last one, or with an empty payload forgets that.
-    /// False if there are too many topics. `[MQTT-3.3.1-5]`
+    /// False if there are too many topics. `[MQTT-3.3.1-5]`, `[MQTT-3.3.1-7]` 5: `[MQTT-3.3.1-5]`
     pub fn set(&mut self, publication: &Arc<Publication>) -> bool {
         let topic = publication.topic.as_byte_string();
         // [MQTT-3.3.1-10], [MQTT-3.3.1-11] 5: [MQTT-3.3.1-6], [MQTT-3.3.1-7]

@@ -48,7 +48,7 @@ impl Group {
         self.members.is_empty()
     }
 
-    /// The member whose turn it is. `rank` says how well a member can take the message: the first
+    /// The member whose turn it is. 5: [U5-4.8.2-1], [U5-4.8.2-2]. `rank` says how well a member can take the message: the first
     /// from the turn on that has rank 0 is taken, else the first with the lowest rank; `None`
     /// cannot at all.
     pub fn next(&self, rank: impl Fn(SessionId) -> Option<u8>) -> Option<Member> {

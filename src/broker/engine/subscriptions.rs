@@ -58,7 +58,7 @@ pub(super) fn find(members: &[Member], session: SessionId) -> Result<usize, usiz
 }
 
 impl Subscriptions {
-    /// Adds a subscription or replaces it [MQTT-3.8.4-3]; true if it is new.
+    /// Adds a subscription or replaces it; true if it is new. [MQTT-3.8.4-3] 5: [U5-3.8.4-2]
     pub fn insert(&mut self, session: SessionId, filter: &TopicFilter, grant: Grant) -> bool {
         let node = self.tree.entry(filter.path(), Node::default);
         if let Some(shared) = filter.shared() {

@@ -24,7 +24,8 @@ pub(super) fn delay(will: &Will) -> u32 {
     will.properties.will_delay_interval().unwrap_or(0)
 }
 
-/// The message that the will is. [MQTT-3.1.2-9], [MQTT-3.1.2-17] 5: [MQTT-3.1.2-15]
+/// The message that the will is. [MQTT-3.1.2-9], [MQTT-3.1.2-16], [MQTT-3.1.2-17]
+/// 5: [MQTT-3.1.2-14], [MQTT-3.1.2-15], [MQTT-3.1.3-10]
 pub(super) fn into_publish(will: Will) -> Publish {
     let Will { topic, payload, qos, retain, mut properties } = will;
     properties.retain(|property| !matches!(property, Property::WillDelayInterval(_)));

@@ -288,6 +288,7 @@ impl Connection {
                 Ok(Progress { read: Some(_), .. }) => return Event::Progress,
                 Ok(_) if self.framed.pending() > 0 => {}
                 Ok(_) => return Event::Progress,
+                // 3.1.1: [MQTT-4.8.0-2]
                 Err(error) => return Event::Ended(Loss::Io(error.to_string())),
             }
         }

@@ -1,4 +1,4 @@
-//! Accepting: sockets and in-memory pipes.
+//! Accepting: sockets and in-memory pipes. [MQTT-7.1.1-1] 5: [MQTT-4.2.0-1]
 //!
 //! A listener owns its connections: when it ends, they end.
 

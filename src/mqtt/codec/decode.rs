@@ -51,7 +51,7 @@ pub(super) fn check_flags(kind: PacketType, flags: u8, version: ProtocolVersion)
         // [MQTT-3.14.1-1], [MQTT-3.15.1-1]
         PacketType::Disconnect => (0, Rule("MQTT-3.14.1-1", "MQTT-3.14.1-1")),
         PacketType::Auth => (0, Rule::v5("MQTT-3.15.1-1")),
-        // [MQTT-2.2.2-2] 5: [MQTT-2.1.3-1]
+        // [MQTT-2.2.2-2] 5: [MQTT-2.1.3-1], [U5-2.1.3-1]
         _ => (0, Rule("MQTT-2.2.2-2", "MQTT-2.1.3-1")),
     };
     if flags == wanted {
@@ -62,12 +62,12 @@ pub(super) fn check_flags(kind: PacketType, flags: u8, version: ProtocolVersion)
 }
 
 fn check_publish_flags(flags: u8, version: ProtocolVersion) -> Result<(), Fault> {
-    // [MQTT-3.3.1-4]
+    // [MQTT-3.3.1-4] 5: [U5-3.3.1-1]
     if flags & 0b0110 == 0b0110 {
         let rule = Rule("MQTT-3.3.1-4", "MQTT-3.3.1-4");
         return Err(Fault::new(Kind::BadFlags, rule, "QoS 3"));
     }
-    // [MQTT-3.3.1-2]; 3.1 only says that it means nothing.
+    // [MQTT-3.3.1-2], [U311-3.3.1-1]; 3.1 only says that it means nothing.
     if flags & 0b1110 == 0b1000 && version != ProtocolVersion::V31 {
         let rule = Rule("MQTT-3.3.1-2", "MQTT-3.3.1-2");
         return Err(Fault::new(Kind::BadFlags, rule, "DUP with QoS 0"));
@@ -134,7 +134,7 @@ impl ConnectFlags {
         self.0 & bit != 0
     }
 
-    /// [MQTT-3.1.2-3] and the contradictions. In 3.1 the reserved bit and the will's bits
+    /// [MQTT-3.1.2-3], [U5-3.1.2-1] and the contradictions. In 3.1 the reserved bit and the will's bits
     /// without a will are disregarded.
     fn check(self, version: ProtocolVersion) -> Result<(), Fault> {
         let fail = |rule, detail: &str| Err(Fault::new(Kind::BadConnectFlags, rule, detail));
@@ -142,7 +142,7 @@ impl ConnectFlags {
         if strict && self.has(0x01) {
             return fail(Rule("MQTT-3.1.2-3", "MQTT-3.1.2-3"), "the reserved connect flag is 1");
         }
-        // [MQTT-3.1.2-14] 5: [MQTT-3.1.2-12]
+        // [MQTT-3.1.2-14] 5: [MQTT-3.1.2-12], [U5-3.1.2-2]
         if self.has(Self::WILL) && self.will_qos().is_none() {
             return fail(Rule("MQTT-3.1.2-14", "MQTT-3.1.2-12"), "will QoS 3");
         }
@@ -273,7 +273,7 @@ fn publish(reader: &mut Reader, flags: u8, version: ProtocolVersion) -> Result<P
 
 fn ack(reader: &mut Reader, kind: PacketType, version: ProtocolVersion) -> Result<Ack, Fault> {
     let id = reader.packet_id()?;
-    // 3.4.2.1 and its like: reason and property length may be left out.
+    // 5: [U5-3.4.2-1]: reason and property length may be left out.
     if !version.is_v5() || reader.left() == 0 {
         return Ok(Ack::success(id));
     }
@@ -292,7 +292,7 @@ fn no_filters(rule: Rule) -> Fault {
 fn subscribe(reader: &mut Reader, version: ProtocolVersion) -> Result<Subscribe, Fault> {
     let id = reader.packet_id()?;
     let properties = header_properties(reader, PacketType::Subscribe, version)?;
-    // [MQTT-3.8.3-3] 5: [MQTT-3.8.3-2]
+    // [MQTT-3.8.3-3] 5: [MQTT-3.8.3-2], [U5-3.8.3-1]
     if reader.left() == 0 {
         return Err(no_filters(Rule("MQTT-3.8.3-3", "MQTT-3.8.3-2")));
     }
@@ -354,7 +354,7 @@ fn sub_ack(reader: &mut Reader, version: ProtocolVersion) -> Result<SubAck, Faul
 fn unsubscribe(reader: &mut Reader, version: ProtocolVersion) -> Result<Unsubscribe, Fault> {
     let id = reader.packet_id()?;
     let properties = header_properties(reader, PacketType::Unsubscribe, version)?;
-    // [MQTT-3.10.3-2]
+    // [MQTT-3.10.3-2] 5: [U5-3.10.3-1]
     if reader.left() == 0 {
         return Err(no_filters(Rule("MQTT-3.10.3-2", "MQTT-3.10.3-2")));
     }
@@ -376,7 +376,7 @@ fn unsub_ack(reader: &mut Reader, version: ProtocolVersion) -> Result<UnsubAck, 
 }
 
 fn disconnect(reader: &mut Reader, version: ProtocolVersion) -> Result<Disconnect, Fault> {
-    // 3.14.2.1: nothing means 0x00.
+    // 5: [U5-3.14.2-1]: nothing means 0x00.
     if !version.is_v5() || reader.left() == 0 {
         return Ok(Disconnect::default());
     }

@@ -75,9 +75,10 @@ fn read_value(reader: &mut Reader, spec: &PropertySpec) -> Result<Property, Faul
         Make::TwoByte(make) => make(reader.u16(what)?),
         Make::FourByte(make) => make(reader.u32(what)?),
         Make::Variable(make) => make(reader.varint(what)?),
+        // [MQTT-3.3.2-13], [MQTT-3.3.2-19] of 5.0
         Make::Text(make) => make(reader.string(what)?),
         Make::Binary(make) => make(reader.binary(what)?),
-        // [MQTT-1.5.7-1]
+        // [MQTT-1.5.7-1], [U5-1.5.7-1] of 5.0
         Make::Pair(make) => {
             let name = reader.string(what)?;
             make(name, reader.string(what)?)

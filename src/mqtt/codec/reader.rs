@@ -99,7 +99,7 @@ impl Reader {
     /// A UTF-8 string.
     pub(super) fn string(&mut self, what: &str) -> Result<ByteString, Fault> {
         let bytes = self.binary(what)?;
-        // [MQTT-1.5.3-2] 5: [MQTT-1.5.4-2]
+        // [MQTT-1.5.3-2] 5: [MQTT-1.5.4-2], [U5-1.5.4-1]
         if bytes.contains(&0) {
             let rule = Rule("MQTT-1.5.3-2", "MQTT-1.5.4-2");
             return Err(Fault::new(Kind::BadString, rule, format!("{what} has a U+0000 in it")));
@@ -147,7 +147,7 @@ impl Reader {
         self.take(count, what).map(Self::new)
     }
 
-    /// Checks that nothing is left over.
+    /// Checks that nothing is left over. [U311-3.1.3-1]
     pub(super) fn end(&self) -> Result<(), Fault> {
         match self.left() {
             0 => Ok(()),

@@ -253,7 +253,7 @@ fn connect_flags(connect: &Connect) -> u8 {
 }
 
 fn put_conn_ack(into: &mut BytesMut, ack: &ConnAck, version: ProtocolVersion) {
-    // 3.1 has no session present.
+    // [MQTT-3.2.2-1] of 5.0; 3.1 has no session present.
     into.put_u8(u8::from(ack.session_present && version != ProtocolVersion::V31));
     into.put_u8(ack.code.0);
     put_properties(into, &ack.properties, version);

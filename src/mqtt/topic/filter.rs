@@ -74,7 +74,7 @@ impl fmt::Display for TopicFilter {
     }
 }
 
-/// [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.3-2]
+/// [MQTT-4.7.1-2], [MQTT-4.7.1-3], [MQTT-4.7.3-2] 5: [MQTT-4.7.1-1], [MQTT-4.7.1-2]
 fn check_levels(text: &str) -> Result<(), TopicError> {
     let mut at = 0;
     for level in text.split('/') {
@@ -96,7 +96,8 @@ fn check_levels(text: &str) -> Result<(), TopicError> {
     Ok(())
 }
 
-/// The rule of 4.7 for a valid filter and a valid topic.
+/// The rule of 4.7 for a valid filter and a valid topic: level by level, byte by byte.
+/// [MQTT-4.7.3-4], [U311-4.7.1-1], [U311-4.7.1-2], [U311-4.7.3-1] 5: [U5-4.7.1-1]
 fn matches(filter: &str, topic: &str) -> bool {
     // [MQTT-4.7.2-1]
     if topic.starts_with('$') && filter.starts_with(['+', '#']) {

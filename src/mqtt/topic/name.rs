@@ -20,7 +20,7 @@ impl TopicName {
         if text.len() > usize::from(u16::MAX) {
             return Err(TopicError::TooLong);
         }
-        // [MQTT-4.7.3-2], [MQTT-3.3.2-2]
+        // [MQTT-4.7.3-2], [MQTT-3.3.2-2], [MQTT-4.7.1-1] 5: [MQTT-4.7.0-1]
         match text.bytes().position(|b| matches!(b, 0 | b'+' | b'#')) {
             Some(at) if text.as_bytes()[at] == 0 => Err(TopicError::Nul),
             Some(at) => Err(TopicError::WildcardInName(at)),

@@ -175,7 +175,7 @@ impl<V> TopicTree<V> {
         Some(value)
     }
 
-    /// Calls `visit` for the value of every filter that matches `topic` (4.7), in no order that
+    /// Calls `visit` for the value of every filter that matches `topic` (4.7 `[MQTT-4.7.3-4]`), in no order that
     /// means anything but the same one every time.
     pub fn for_each_match<'a>(&'a self, topic: &str, mut visit: impl FnMut(&'a V)) {
         // What is still to be looked at: a node, and the rest of the topic behind it.
