@@ -3,6 +3,8 @@
 //! ```text
 //! ## What it shows [3.1.1, 5]        once for each version
 //! set max_inflight_messages 2        before the first packet: an option
+//! listener                           another listener: its options follow with `set`
+//! via 1                              connections come in by this listener from here on
 //! acl user alice                     a line of the ACL file
 //! a> CONNECT clean client=a          actor `a` sends; a CONNECT opens a new connection
 //! a(3.1.1)> CONNECT client=a         … of another version than the script's
@@ -15,6 +17,7 @@
 //! a> stall        a> read            nothing is taken from the engine until `read`
 //! +30s                               time passes, deadlines are met one by one
 //! log> Client a disconnected.        the next line of the log (of types that `log` chose)
+//! log*                               … the lines so far are of no interest
 //! reload                             the `set` and `acl` lines since are the new configuration
 //! ```
 //!
@@ -37,13 +40,15 @@ use mqttlab::broker::log::LogTypes;
 use mqttlab::diagnostic::Source;
 use mqttlab::mqtt::codec::{Decoder, Limits, MAX_REMAINING_LENGTH};
 use mqttlab::mqtt::notation::{self, PacketLine};
-use mqttlab::mqtt::{Packet, ProtocolVersion};
+use mqttlab::mqtt::{Packet, ProtocolVersion, QoS};
 use mqttlab::text;
 
 /// What a script may set before the engine starts and at a reload.
 #[derive(Clone)]
 struct Setup {
     limits: SessionLimits,
+    listeners: Vec<ListenerConfig>,
+    security: SecurityConfig,
     compat: Compat,
     anonymous: bool,
     logs: LogTypes,
@@ -69,12 +74,16 @@ struct Run {
     actors: BTreeMap<String, Wire>,
     log: VecDeque<String>,
     opened: u16,
+    /// The listener that new connections come in by.
+    via: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         Self {
             limits: SessionLimits::default(),
+            listeners: vec![ListenerConfig::default()],
+            security: SecurityConfig::default(),
             compat: Compat::V21,
             anonymous: true,
             logs: LogTypes::NONE,
@@ -87,8 +96,8 @@ impl Default for Setup {
 impl Setup {
     fn config(&self) -> Arc<Config> {
         Arc::new(Config {
-            listeners: vec![ListenerConfig::default()],
-            security: vec![SecurityConfig::default()],
+            listeners: self.listeners.clone(),
+            security: vec![self.security.clone()],
             limits: self.limits.clone(),
             log: LogConfig { types: self.logs, ..LogConfig::default() },
             compat: self.compat,
@@ -135,30 +144,85 @@ impl Setup {
                 };
                 self.logs = self.logs.with(kind);
             }
-            "set" => self.set(rest)?,
+            "listener" => self.listeners.push(ListenerConfig::default()),
+            "set" => match rest.split_once(' ') {
+                Some((name, value)) => self.set(name, value)?,
+                None => return Err("set NAME VALUE".to_owned()),
+            },
             _ => return Ok(false),
         }
         Ok(true)
     }
 
-    fn set(&mut self, line: &str) -> Result<(), String> {
-        let (name, value) = line.split_once(' ').ok_or("set NAME VALUE")?;
-        let number = || value.parse::<u32>().map_err(|e| format!("{name}: {e}"));
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if self.set_limit(name, value)? || self.set_switch(name, value)? {
+            return Ok(());
+        }
+        let number = || value.parse::<u16>().map_err(|e| format!("{name}: {e}"));
+        let listener = self.listeners.last_mut().ok_or("a listener")?;
         match name {
-            "max_inflight_messages" => {
-                self.limits.max_inflight_messages = u16::try_from(number()?).map_err(|e| e.to_string())?;
+            "max_connections" => listener.max_connections = Some(number()?.into()),
+            "max_qos" => {
+                let qos = u8::try_from(number()?).ok().and_then(QoS::from_u8);
+                listener.max_qos = qos.ok_or("max_qos 0, 1 or 2")?;
             }
-            "max_queued_messages" => self.limits.max_queued_messages = number()?,
-            "max_packet_size" => self.limits.max_packet_size = number()?,
-            "message_size_limit" => self.limits.message_size_limit = number()?,
-            "persistent_client_expiration" => {
-                self.limits.persistent_client_expiration = Some(Duration::from_secs(number()?.into()));
+            "max_topic_alias" => listener.max_topic_alias = number()?,
+            "max_topic_alias_broker" => listener.max_topic_alias_broker = number()?,
+            "mount_point" => listener.mount_point = Some(value.to_owned()),
+            "accept_protocol_versions" => {
+                let versions = value.split(',').map(ProtocolVersion::parse).collect::<Option<_>>();
+                listener.versions = versions.ok_or("versions")?;
             }
-            "allow_anonymous" => self.anonymous = value == "true",
+            "auto_id_prefix" => value.clone_into(&mut self.security.auto_id_prefix),
+            "clientid_prefixes" => self.limits.clientid_prefixes = Some(value.to_owned()),
             "compat" => self.compat = Compat::parse(value).ok_or("compat 2.0 or 2.1")?,
             other => return Err(format!("no option {other}")),
         }
         Ok(())
+    }
+
+    /// Options that are numbers; false for another one.
+    fn set_limit(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        let number = || value.parse::<u32>().map_err(|e| format!("{name}: {e}"));
+        let small = || value.parse::<u16>().map_err(|e| format!("{name}: {e}"));
+        let secs = || number().map(|secs| Some(Duration::from_secs(secs.into())));
+        let limits = &mut self.limits;
+        match name {
+            "max_inflight_messages" => limits.max_inflight_messages = small()?,
+            "max_inflight_bytes" => limits.max_inflight_bytes = number()?.into(),
+            "max_queued_messages" => limits.max_queued_messages = number()?,
+            "max_queued_bytes" => limits.max_queued_bytes = number()?.into(),
+            "max_packet_size" => limits.max_packet_size = number()?,
+            "max_keepalive" => limits.max_keepalive = small()?,
+            "message_size_limit" => limits.message_size_limit = number()?,
+            "memory_limit" => limits.memory_limit = Some(number()?.into()),
+            "global_max_clients" => limits.global_max_clients = Some(number()?),
+            "global_max_connections" => limits.global_max_connections = Some(number()?),
+            "persistent_client_expiration" => limits.persistent_client_expiration = secs()?,
+            "retain_expiry_interval" => limits.retain_expiry_interval = secs()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Options that are true or false; false for another one.
+    fn set_switch(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        let limits = &mut self.limits;
+        let switch = match name {
+            "queue_qos0_messages" => &mut limits.queue_qos0_messages,
+            "retain_available" => &mut limits.retain_available,
+            "upgrade_outgoing_qos" => &mut limits.upgrade_outgoing_qos,
+            "allow_duplicate_messages" => &mut limits.allow_duplicate_messages,
+            "check_retain_source" => &mut limits.check_retain_source,
+            "allow_zero_length_clientid" => &mut self.security.allow_zero_length_clientid,
+            "use_username_as_clientid" => {
+                &mut self.listeners.last_mut().ok_or("a listener")?.use_username_as_clientid
+            }
+            "allow_anonymous" => &mut self.anonymous,
+            _ => return Ok(false),
+        };
+        *switch = value.parse().map_err(|e| format!("{name}: {e}"))?;
+        Ok(true)
     }
 }
 
@@ -172,6 +236,7 @@ impl Run {
             actors: BTreeMap::new(),
             log: VecDeque::new(),
             opened: 0,
+            via: 0,
         }
     }
 
@@ -184,6 +249,10 @@ impl Run {
             let now = self.now;
             self.engine()?.reload(config, rules, now);
             self.serve();
+            return Ok(());
+        }
+        if let Some(listener) = line.strip_prefix("via ") {
+            self.via = listener.parse().map_err(|e| format!("via: {e}"))?;
             return Ok(());
         }
         if line == "stop" {
@@ -200,6 +269,10 @@ impl Run {
                 Some(line) if line == wanted.replace("\\t", "\t") => Ok(()),
                 other => Err(format!("the log says {other:?}")),
             };
+        }
+        if line == "log*" {
+            self.log.clear();
+            return Ok(());
         }
         let at = line.find(['>', '<', '=']).ok_or("not a line of a script")?;
         let (actor, rest) = line.split_at(at);
@@ -241,7 +314,8 @@ impl Run {
         self.opened += 1;
         let address = ([127, 0, 0, 1], 50_000 + self.opened).into();
         let now = self.now;
-        let conn = self.engine()?.open(Peer::new(0, Some(address)), now);
+        let peer = Peer::new(self.via, Some(address));
+        let conn = self.engine()?.open(peer, now);
         let wire = Wire {
             conn,
             version,

@@ -4,23 +4,28 @@
 
 use crate::mqtt::{ReasonCode, TopicName};
 
-use super::limits::MAX_TOPIC_ALIAS;
 use super::publication::owned_topic;
 
 /// The aliases that a client declared.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
+    most: u16,
     topics: Vec<Option<TopicName>>,
 }
 
 impl Aliases {
+    /// A client that may declare so many.
+    pub fn new(most: u16) -> Self {
+        Self { most, topics: Vec::new() }
+    }
+
     /// The topic that is meant by topic and alias of a PUBLISH.
     pub fn resolve(&mut self, topic: TopicName, alias: Option<u16>) -> Result<TopicName, ReasonCode> {
         let Some(alias) = alias else {
             return if topic.is_empty() { Err(ReasonCode::PROTOCOL_ERROR) } else { Ok(topic) };
         };
         // [MQTT-3.3.2-8], [MQTT-3.3.2-9], [MQTT-3.3.2-12], [U5-3.3.2-3], [U5-3.3.2-4] of 5.0
-        if alias == 0 || alias > MAX_TOPIC_ALIAS {
+        if alias == 0 || alias > self.most {
             return Err(ReasonCode::TOPIC_ALIAS_INVALID);
         }
         let index = usize::from(alias - 1);
@@ -83,7 +88,7 @@ mod tests {
     #[test]
     fn declares_uses_and_replaces() {
         let topic = |text: &str| TopicName::new(text).expect("a topic");
-        let mut aliases = Aliases::default();
+        let mut aliases = Aliases::new(10);
         assert_eq!(aliases.resolve(TopicName::aliased(), Some(3)), Err(ReasonCode::PROTOCOL_ERROR));
         assert_eq!(aliases.resolve(topic("a"), Some(3)), Ok(topic("a")));
         assert_eq!(aliases.resolve(TopicName::aliased(), Some(3)), Ok(topic("a")));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{Packet, ProtocolVersion, codec};
+use crate::mqtt::{Packet, ProtocolVersion, QoS, codec};
 
 use super::alias::{Aliases, OwnAliases};
 use super::arena::Arena;
@@ -41,6 +41,12 @@ pub(super) struct Connection {
     pub receive_maximum: u16,
     /// Bytes of the largest packet that the client takes.
     pub max_packet_size: Option<u32>,
+    /// The highest that the client may publish with and is granted.
+    pub max_qos: QoS,
+    /// A broker: `try_private`, the highest bit of its protocol level.
+    pub bridge: bool,
+    /// It counts against `max_connections` and `global_max_connections`.
+    counted: bool,
 }
 
 impl Connection {
@@ -77,11 +83,18 @@ impl Connection {
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     arena: Arena<Connection>,
+    by_listener: Vec<u32>,
 }
 
 impl Connections {
-    /// A new connection of this peer.
-    pub fn insert(&mut self, peer: Peer, now: Instant) -> ConnId {
+    /// A new connection of this peer. `counted`: there is room for it.
+    pub fn insert(&mut self, peer: Peer, counted: bool, now: Instant) -> ConnId {
+        if counted {
+            if self.by_listener.len() <= peer.listener {
+                self.by_listener.resize(peer.listener + 1, 0);
+            }
+            self.by_listener[peer.listener] += 1;
+        }
         ConnId(self.arena.insert(Connection {
             peer,
             version: None,
@@ -94,7 +107,20 @@ impl Connections {
             own_aliases: OwnAliases::default(),
             receive_maximum: u16::MAX,
             max_packet_size: None,
+            max_qos: QoS::ExactlyOnce,
+            bridge: false,
+            counted,
         }))
+    }
+
+    /// How many of a listener there are, without those that were one too many.
+    pub fn of_listener(&self, listener: usize) -> u32 {
+        self.by_listener.get(listener).copied().unwrap_or(0)
+    }
+
+    /// How many of all listeners there are.
+    pub fn of_all(&self) -> u32 {
+        self.by_listener.iter().sum()
     }
 
     /// The connection, if it is still known.
@@ -109,7 +135,11 @@ impl Connections {
 
     /// Forgets a connection.
     pub fn remove(&mut self, id: ConnId) -> Option<Connection> {
-        self.arena.remove(id.0)
+        let connection = self.arena.remove(id.0)?;
+        if connection.counted {
+            self.by_listener[connection.peer.listener] -= 1;
+        }
+        Some(connection)
     }
 
     /// All of them.

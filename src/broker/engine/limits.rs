@@ -8,9 +8,6 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Topic separators in a topic or filter; one more closes the connection, as in mosquitto.
 pub(super) const MAX_TOPIC_SEPARATORS: usize = 200;
-/// The highest topic alias that a client may use (`max_topic_alias`), and that we use towards one
-/// (`max_topic_alias_broker`).
-pub(super) const MAX_TOPIC_ALIAS: u16 = 10;
 /// Subscriptions of one session.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 1 << 20;
 /// Retained messages in all.

@@ -5,6 +5,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod admission;
 mod alias;
 mod arena;
 mod connection;
@@ -163,11 +164,25 @@ impl Engine {
 
     /// A transport connection was accepted.
     pub fn open(&mut self, peer: Peer, now: Instant) -> ConnId {
-        let port = self.config.listeners.get(peer.listener).map_or(0, |listener| listener.port);
+        let listener = self.config.listeners.get(peer.listener);
+        let is_full = |most: Option<u32>, now: u32| most.is_some_and(|most| now >= most);
+        let denied = !peer.bridge
+            && (is_full(
+                listener.and_then(|it| it.max_connections),
+                self.connections.of_listener(peer.listener),
+            ) || is_full(self.config.limits.global_max_connections, self.connections.of_all()));
         if !peer.bridge {
-            self.outputs.log_connection(LogTypes::NOTICE, || phrases::opened(&peer, port));
+            self.outputs.log_connection(LogTypes::NOTICE, || match listener {
+                _ if denied => phrases::denied_connection(&peer),
+                listener => phrases::opened(&peer, listener.map_or(0, |it| it.port)),
+            });
         }
-        let conn = self.connections.insert(peer, now);
+        let counted = !denied && !peer.bridge;
+        let conn = self.connections.insert(peer, counted, now);
+        if denied {
+            self.drop_connection(conn, now);
+            return conn;
+        }
         self.deadlines.set(Timer::Connection(conn), now + CONNECT_TIMEOUT);
         if self.ended {
             // It was accepted while the others were told.

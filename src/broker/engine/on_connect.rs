@@ -8,26 +8,18 @@ use crate::broker::auth::AuthFailure;
 use crate::broker::config::{Compat, INSIDE};
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::{ConnAck, Connect};
-use crate::mqtt::{Packet, Properties, Property, ProtocolVersion, ReasonCode};
+use crate::mqtt::{Packet, Properties, Property, ProtocolVersion, QoS, ReasonCode};
 use crate::text::escape;
 
-use super::alias::OwnAliases;
+use super::admission::{self, ID_REJECTED, Named, Refusal};
+use super::alias::{Aliases, OwnAliases};
 use super::connection::State;
 use super::deadline::Timer;
-use super::limits::{MAX_TOPIC_ALIAS, MAX_TOPIC_SEPARATORS};
-use super::on_publish::separators;
 use super::phrases::{self, Ending};
 use super::publication::owned;
-use super::session::{Identity, Lifetime, Session, SessionId};
+use super::random::Random;
+use super::session::{Identity, Lifetime, Session, SessionId, Sessions};
 use super::{ConnId, Engine, Peer, will};
-
-/// Why a CONNECT is refused.
-struct Refusal {
-    /// Return code before 5.0; `None`: none fits, and the connection is just closed.
-    /// 3.1.1: [MQTT-3.2.2-6]
-    v3: Option<ReasonCode>,
-    v5: ReasonCode,
-}
 
 impl Engine {
     pub(super) fn on_connect(
@@ -49,24 +41,29 @@ impl Engine {
         connection.version = Some(connect.version);
         connection.last_heard = now;
         connection.max_packet_size = connect.properties.maximum_packet_size();
+        let Peer { listener: index, bridge, .. } = connection.peer;
+        let listener = self.config.listeners.get(index);
         // [MQTT-3.1.2-26], [MQTT-3.1.2-27] of 5.0; mosquitto has them since 2.1.
-        let most = if self.config.compat == Compat::V20 { 0 } else { MAX_TOPIC_ALIAS };
+        let most = match listener {
+            Some(listener) if self.config.compat == Compat::V21 => listener.max_topic_alias_broker,
+            _ => 0,
+        };
         connection.own_aliases =
             OwnAliases::new(connect.properties.topic_alias_maximum().unwrap_or(0).min(most));
-        let Peer { listener, bridge, .. } = connection.peer;
-        if !bridge && self.belongs_to_bridge(&connect.client_id) {
-            // mosquitto would let anybody take a bridge's messages.
-            let code = ReasonCode::CLIENT_IDENTIFIER_NOT_VALID;
-            let refusal = Refusal { v3: Some(ReasonCode::V3_IDENTIFIER_REJECTED), v5: code };
-            return self.refuse(conn, connect, &refusal, now);
-        }
-        if let Err(refusal) = self.admit(connect, auth) {
-            return self.refuse(conn, connect, &refusal, now);
-        }
-        let assigned = connect.client_id.is_empty();
-        let client_id = if assigned { self.invent_client_id() } else { owned(&connect.client_id) };
+        let zone = self.config.zone(index);
+        let security = self.config.security.get(zone);
+        let (random, sessions) = (&mut self.random, &self.sessions);
+        let named = admission::admit(&self.config, listener, connect, auth).and_then(|()| {
+            admission::name(&self.config, listener, security, connect, |prefix| {
+                invent_client_id(random, sessions, prefix)
+            })
+        });
+        let named = match named.and_then(|named| self.admit_session(named, bridge)) {
+            Ok(named) => named,
+            Err(refusal) => return self.refuse(conn, connect, &refusal, now),
+        };
         let properties = match connect.version {
-            ProtocolVersion::V5 => self.connack_properties(connect, assigned.then(|| client_id.clone())),
+            ProtocolVersion::V5 => self.connack_properties(connect, index, &named),
             _ => Properties::new(),
         };
         let answer = ConnAck { session_present: false, code: ReasonCode::SUCCESS, properties };
@@ -75,7 +72,7 @@ impl Engine {
             return self.close(conn, &Ending::Oversize, now);
         }
         let username = connect.username.as_ref().map(owned);
-        let identity = Identity { client_id, username, listener, zone: self.config.zone(listener) };
+        let identity = Identity { client_id: named.client_id, username, listener: index, zone };
         let (session, present) = self.claim_session(identity, connect, now);
         self.attach(conn, session, connect, now);
         self.welcome(conn, session, connect, present, answer);
@@ -83,49 +80,20 @@ impl Engine {
         self.fill(session, now);
     }
 
-    /// True if this is the name of a session of a bridge of ours.
-    fn belongs_to_bridge(&self, client_id: &str) -> bool {
-        let session = self.sessions.find(client_id).and_then(|id| self.sessions.get(id));
-        session.is_some_and(|session| session.identity.listener == INSIDE)
-    }
-
-    /// Whether a CONNECT is acceptable, apart from its format. Any identifier that is not empty is:
-    /// [MQTT-3.1.3-5]
-    fn admit(&self, connect: &Connect, auth: Result<(), AuthFailure>) -> Result<(), Refusal> {
-        let v5 = connect.version.is_v5();
-        let refuse = |v3, v5| Err(Refusal { v3, v5 });
-        // [MQTT-3.1.3-8], [MQTT-3.1.3-9] 5: [MQTT-3.1.3-8]; 3.1 has no empty identifier at all.
-        let needs_id = match connect.version {
-            ProtocolVersion::V31 => true,
-            ProtocolVersion::V311 => !connect.clean_start,
-            ProtocolVersion::V5 => false,
-        };
-        if connect.client_id.is_empty() && needs_id {
-            return refuse(Some(ReasonCode::V3_IDENTIFIER_REJECTED), ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+    /// Whether a client may have the session of this name.
+    fn admit_session(&self, named: Named, bridge: bool) -> Result<Named, Refusal> {
+        let session = self.sessions.find(&named.client_id).and_then(|id| self.sessions.get(id));
+        // A session of a bridge of ours: mosquitto would let anybody take a bridge's messages.
+        if !bridge && session.is_some_and(|session| session.identity.listener == INSIDE) {
+            return Err(ID_REJECTED);
         }
-        // [MQTT-3.1.2-22]; legal in 5.0.
-        if !v5 && connect.password.is_some() && connect.username.is_none() {
-            return refuse(None, ReasonCode::PROTOCOL_ERROR);
+        // `global_max_clients`: a client that has a session comes in all the same.
+        let most = self.config.limits.global_max_clients.filter(|_| !bridge && session.is_none());
+        if most.is_some_and(|most| self.sessions.len() >= most as usize) {
+            // mosquitto tells 5.0 only; the older versions have a code for it too.
+            return Err(Refusal { v3: Some(ReasonCode::V3_SERVER_UNAVAILABLE), v5: ReasonCode::SERVER_BUSY });
         }
-        if connect.properties.authentication_method().is_some() {
-            // [MQTT-4.12.0-1] of 5.0
-            return refuse(None, ReasonCode::BAD_AUTHENTICATION_METHOD);
-        }
-        if connect.properties.authentication_data().is_some() {
-            return refuse(None, ReasonCode::PROTOCOL_ERROR);
-        }
-        let limit = self.config.limits.message_size_limit as usize;
-        if limit > 0 && connect.will.as_ref().is_some_and(|will| will.payload.len() > limit) {
-            return refuse(Some(ReasonCode::V3_NOT_AUTHORIZED), ReasonCode::PACKET_TOO_LARGE);
-        }
-        // As for any topic that is published to.
-        if connect.will.as_ref().is_some_and(|will| separators(will.topic.as_str()) > MAX_TOPIC_SEPARATORS) {
-            return refuse(None, ReasonCode::TOPIC_NAME_INVALID);
-        }
-        match auth {
-            Ok(()) => Ok(()),
-            Err(_) => refuse(Some(ReasonCode::V3_NOT_AUTHORIZED), ReasonCode::NOT_AUTHORIZED),
-        }
+        Ok(named)
     }
 
     fn refuse(&mut self, conn: ConnId, connect: &Connect, refusal: &Refusal, now: Instant) {
@@ -149,25 +117,6 @@ impl Engine {
         self.close(conn, &ending, now);
     }
 
-    /// [MQTT-3.1.3-6] 5: [MQTT-3.1.3-6], [MQTT-3.2.2-16]
-    fn invent_client_id(&mut self) -> ByteString {
-        loop {
-            let (a, b) = (self.random.next(), self.random.next());
-            let id = format!(
-                "auto-{:08X}-{:04X}-{:04X}-{:04X}-{:012X}",
-                a >> 32,
-                a >> 16 & 0xffff,
-                // Version 4 and variant 1 of a UUID.
-                a & 0x0fff | 0x4000,
-                b >> 48 & 0x3fff | 0x8000,
-                b & 0xffff_ffff_ffff
-            );
-            if self.sessions.find(&id).is_none() {
-                return ByteString::from(id);
-            }
-        }
-    }
-
     /// The session of a client, and whether it went on from before. `[MQTT-3.1.2-4]`,
     /// `[MQTT-3.1.2-6]`, `[MQTT-3.1.4-3]` 5: `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`,
     /// `[MQTT-3.1.2-6]`, `[MQTT-3.1.4-4]`
@@ -177,7 +126,19 @@ impl Engine {
             if let Some(conn) = self.sessions.get(old).and_then(|session| session.conn) {
                 self.close(conn, &Ending::TakenOver, now);
             }
-            if connect.clean_start {
+            let same_user = self.sessions.get(old).is_none_or(|session| {
+                let (was, is) = (session.identity.subject(), identity.subject());
+                was.user() == is.user() || identity.listener == INSIDE
+            });
+            if !connect.clean_start && !same_user {
+                // The standard knows no users: it leaves to the server how long it keeps a session.
+                // mosquitto hands this one over, with all that waits in it for somebody else.
+                self.outputs.log(LogTypes::NOTICE, || {
+                    let id = escape(&identity.client_id);
+                    format!("Client {id} had a session of another user, which was discarded.")
+                });
+            }
+            if connect.clean_start || !same_user {
                 self.end_session(old, now);
             } else if let Some(session) = self.sessions.get_mut(old) {
                 session.identity = identity;
@@ -212,12 +173,17 @@ impl Engine {
             // [MQTT-3.1.2-8], [MQTT-3.1.2-12] 5: [MQTT-3.1.2-7]
             session.will = connect.will.as_ref().map(|will| Box::new(will::keep(will)));
         }
+        let keep_alive = self.keep_alive(connect);
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        if let Some(listener) = self.config.listeners.get(connection.peer.listener) {
+            connection.aliases = Aliases::new(listener.max_topic_alias);
+            connection.max_qos = listener.max_qos;
+        }
+        connection.bridge = connect.bridge;
         connection.state = State::Connected(id);
         connection.receive_maximum = own_limit;
         // [MQTT-3.1.2-24] 5: [MQTT-3.1.2-22], [MQTT-3.2.2-22]
-        connection.patience =
-            (connect.keep_alive > 0).then(|| Duration::from_millis(u64::from(connect.keep_alive) * 1500));
+        connection.patience = (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500));
         match connection.patience {
             Some(patience) => self.deadlines.set(Timer::Connection(conn), now + patience),
             None => self.deadlines.cancel(&Timer::Connection(conn)),
@@ -252,14 +218,35 @@ impl Engine {
         self.outputs.wake(conn, connection);
     }
 
-    /// In mosquitto's order; never Response Information. 5: [MQTT-3.1.2-28], [U5-3.2.2-1]
-    fn connack_properties(&self, connect: &Connect, assigned: Option<ByteString>) -> Properties {
+    /// Seconds that a client may be silent: what it asked, or what `max_keepalive` says if that is
+    /// shorter. Older clients are not let in with a longer one. `[MQTT-3.1.2-21]` of 5.0
+    fn keep_alive(&self, connect: &Connect) -> u16 {
+        match (self.config.limits.max_keepalive, connect.keep_alive) {
+            (0, asked) => asked,
+            (longest, 0) => longest,
+            (longest, asked) => asked.min(longest),
+        }
+    }
+
+    /// In mosquitto's order. Response Information (0x1A) is not among them: the standard leaves it to
+    /// the server even where a client asks for it, and mosquitto has none. Nor is there a reason
+    /// string or a user property in this or any other packet of ours, so that a client that wants no
+    /// problem information is obeyed too. `[MQTT-3.1.2-28]`, `[MQTT-3.1.2-29]`, `[MQTT-3.2.2-19]`,
+    /// `[U5-3.2.2-1]`
+    fn connack_properties(&self, connect: &Connect, listener: usize, named: &Named) -> Properties {
         let limits = &self.config.limits;
+        let listener = self.config.listeners.get(listener);
         let mut properties = Properties::new();
-        properties.push(Property::TopicAliasMaximum(MAX_TOPIC_ALIAS));
-        if let Some(client_id) = assigned {
+        let keep_alive = self.keep_alive(connect);
+        if keep_alive != connect.keep_alive {
+            properties.push(Property::ServerKeepAlive(keep_alive));
+        }
+        if let Some(most) = listener.map(|it| it.max_topic_alias).filter(|most| *most > 0) {
+            properties.push(Property::TopicAliasMaximum(most));
+        }
+        if named.assigned {
             // [MQTT-3.1.3-7] of 5.0
-            properties.push(Property::AssignedClientIdentifier(client_id));
+            properties.push(Property::AssignedClientIdentifier(named.client_id.clone()));
         }
         let asked = asked_lifetime(connect);
         let lifetime = self.capped(asked);
@@ -267,11 +254,18 @@ impl Engine {
         if lifetime != asked {
             properties.push(Property::SessionExpiryInterval(lifetime.as_secs()));
         }
+        if !limits.retain_available {
+            properties.push(Property::RetainAvailable(0));
+        }
         if limits.max_packet_size > 0 {
             properties.push(Property::MaximumPacketSize(limits.max_packet_size));
         }
         if limits.max_inflight_messages > 0 {
             properties.push(Property::ReceiveMaximum(limits.max_inflight_messages));
+        }
+        // [MQTT-3.2.2-9] of 5.0
+        if let Some(most) = listener.map(|it| it.max_qos).filter(|most| *most < QoS::ExactlyOnce) {
+            properties.push(Property::MaximumQoS(most.as_u8()));
         }
         properties
     }
@@ -294,5 +288,24 @@ fn asked_lifetime(connect: &Connect) -> Lifetime {
         _ if !connect.version.is_v5() && connect.clean_start => Lifetime::Connection,
         _ if !connect.version.is_v5() => Lifetime::Forever,
         secs => Lifetime::from_secs(secs.unwrap_or(0)),
+    }
+}
+
+/// [MQTT-3.1.3-6] 5: [MQTT-3.1.3-6], [MQTT-3.2.2-16]
+fn invent_client_id(random: &mut Random, sessions: &Sessions, prefix: &str) -> ByteString {
+    loop {
+        let (a, b) = (random.next(), random.next());
+        let id = format!(
+            "{prefix}{:08X}-{:04X}-{:04X}-{:04X}-{:012X}",
+            a >> 32,
+            a >> 16 & 0xffff,
+            // Version 4 and variant 1 of a UUID.
+            a & 0x0fff | 0x4000,
+            b >> 48 & 0x3fff | 0x8000,
+            b & 0xffff_ffff_ffff
+        );
+        if sessions.find(&id).is_none() {
+            return ByteString::from(id);
+        }
     }
 }

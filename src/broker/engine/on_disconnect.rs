@@ -116,6 +116,14 @@ impl Engine {
         }
     }
 
+    /// Ends a connection that sent nothing yet, without a word to it.
+    pub(super) fn drop_connection(&mut self, conn: ConnId, now: Instant) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.state = State::Closing;
+        self.outputs.wake(conn, connection);
+        self.deadlines.set(Timer::Connection(conn), now + CLOSE_GRACE);
+    }
+
     /// A session whose connection has ended. [MQTT-4.1.0-1], [MQTT-4.1.0-2] 5: [MQTT-4.1.0-1]
     fn detach(&mut self, id: SessionId, keeps_will: bool, now: Instant) {
         let Some(session) = self.sessions.get_mut(id) else { return };

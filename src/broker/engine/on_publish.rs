@@ -62,7 +62,15 @@ impl Engine {
         if publish.properties.subscription_identifier().is_some() {
             return Err(Ending::Protocol(ReasonCode::PROTOCOL_ERROR));
         }
+        // 5: [MQTT-3.2.2-14]
+        if publish.retain && !self.config.limits.retain_available {
+            return Err(Ending::Protocol(ReasonCode::RETAIN_NOT_SUPPORTED));
+        }
         if let Some(connection) = self.connections.get_mut(conn) {
+            // 5: [MQTT-3.2.2-11]
+            if publish.qos > connection.max_qos {
+                return Err(Ending::Protocol(ReasonCode::QOS_NOT_SUPPORTED));
+            }
             let topic = std::mem::take(&mut publish.topic);
             let alias = publish.properties.topic_alias();
             publish.topic = connection.aliases.resolve(topic, alias).map_err(Ending::Protocol)?;
@@ -97,7 +105,9 @@ impl Engine {
             return ReasonCode::NOT_AUTHORIZED;
         }
         if too_large {
-            // As mosquitto says it, though the standard does not list this code here.
+            // As mosquitto says it and its users read it. The standard does not list this code for
+            // PUBACK and PUBREC; of those it lists, 0x97 (quota exceeded) would come nearest, and 0x83
+            // (implementation specific) would be always right and never say anything.
             return ReasonCode::PACKET_TOO_LARGE;
         }
         match self.publish(publish, id, now) {

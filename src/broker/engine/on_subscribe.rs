@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::{RetainHandling, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe};
-use crate::mqtt::{Packet, Properties, ReasonCode, TopicFilter};
+use crate::mqtt::{Packet, Properties, QoS, ReasonCode, TopicFilter};
 use crate::text::escape;
 
 use super::limits::{MAX_SUBSCRIPTIONS, MAX_TOPIC_SEPARATORS};
@@ -32,7 +32,24 @@ impl Engine {
         let subscription_id = packet.properties.subscription_identifier();
         // [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1] 5: [MQTT-3.8.4-5], [MQTT-3.8.4-6],
         // [MQTT-3.8.4-7], [MQTT-3.9.3-1]
-        let codes = packet.subscriptions.iter().map(|it| self.subscribe(id, it, subscription_id)).collect();
+        let (most, bridge) =
+            self.connections.get(conn).map_or((QoS::ExactlyOnce, false), |it| (it.max_qos, it.bridge));
+        let codes = packet
+            .subscriptions
+            .iter()
+            .map(|Subscription { filter, options }| {
+                let mut options = *options;
+                // [MQTT-3.2.2-10] of 5.0: granted lower, not refused.
+                options.qos = options.qos.min(most);
+                if bridge && filter.shared().is_none() {
+                    // A broker gets back nothing of what it sent, and messages as they were
+                    // published, as mosquitto treats those that say so in their protocol level.
+                    options.no_local = true;
+                    options.retain_as_published = true;
+                }
+                self.subscribe(id, &Subscription { filter: filter.clone(), options }, subscription_id)
+            })
+            .collect();
         self.debug(id, |id| format!("Sending SUBACK to {id}"));
         // [MQTT-3.8.4-1], [MQTT-3.8.4-2], [MQTT-2.3.1-7] 5: [MQTT-2.2.1-6]
         self.send(conn, Packet::SubAck(SubAck { id: packet.id, properties: Properties::new(), codes }));

@@ -58,6 +58,8 @@ struct Phrase {
     v21: &'static str,
 }
 
+const NOT_ALLOWED: &str = "Client {} disconnected due to using not allowed feature (QoS too high, retain not supported, or bad AUTH method).";
+
 impl Ending {
     /// The reason of the DISCONNECT that a 5.0 client is sent; `None`: it is just closed.
     pub fn disconnect_reason(&self) -> Option<ReasonCode> {
@@ -104,6 +106,14 @@ impl Ending {
             }
             Self::Refused(ReasonCode::BAD_AUTHENTICATION_METHOD) => {
                 row("Client {} disconnected due to protocol error.", "bad authentication method")
+            }
+            Self::Protocol(ReasonCode::QOS_NOT_SUPPORTED) | Self::Refused(ReasonCode::QOS_NOT_SUPPORTED) => {
+                row(NOT_ALLOWED, "QoS not supported")
+            }
+            Self::Protocol(ReasonCode::RETAIN_NOT_SUPPORTED)
+            | Self::Refused(ReasonCode::RETAIN_NOT_SUPPORTED) => row(NOT_ALLOWED, "retain not supported"),
+            Self::Refused(ReasonCode::SERVER_BUSY) => {
+                row("Client {} disconnected due to server busy.", "server busy")
             }
             Self::Protocol(_) | Self::Refused(_) => {
                 row("Client {} disconnected due to protocol error.", "protocol error")
@@ -163,19 +173,26 @@ pub(super) fn opened(peer: &Peer, port: u16) -> String {
     format!("New connection from {ip}:{} on port {port}.", peer.address.map_or(0, |address| address.port()))
 }
 
+/// The line for a transport connection that is one too many.
+pub(super) fn denied_connection(peer: &Peer) -> String {
+    let ip = peer.address.map_or_else(|| "memory".to_owned(), |address| address.ip().to_string());
+    format!("Client connection from {ip} denied: max_connections exceeded.")
+}
+
 /// The line for an accepted CONNECT.
 pub(super) fn connected(compat: Compat, connect: &Connect, client_id: &str, peer: &Peer) -> String {
+    let keep_alive = connect.keep_alive;
     let level = match (compat, connect.version) {
         (Compat::V20, ProtocolVersion::V31) => 1,
         (Compat::V20, ProtocolVersion::V311) => 2,
         (_, version) => version.level(),
     };
     let mut line = format!(
-        "New client connected from {} as {} (p{level}, c{}, k{}",
+        "New {} connected from {} as {} (p{level}, c{}, k{keep_alive}",
+        if connect.bridge { "bridge" } else { "client" },
         address(peer),
         escape(client_id),
-        u8::from(connect.clean_start),
-        connect.keep_alive
+        u8::from(connect.clean_start)
     );
     if let Some(username) = &connect.username {
         let _ = write!(line, ", u'{}'", escape(username));
