@@ -1,6 +1,7 @@
 //! `mqttlab broker`: the bundled broker as a program, with mosquitto's options, lines, signals and
 //! exit codes. What the broker does is decided in [`crate::broker`].
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -199,6 +200,7 @@ async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<Exit> {
         match signals.next().await {
             Signal::Stop => break,
             Signal::Reload => (config, rules) = reload(args, &broker, &sink, &config, &rules),
+            Signal::PrintTree => print_tree(&broker),
             Signal::Ignored(name) => {
                 broker.log(LogTypes::WARNING, &format!("Warning: {name} has no effect here."));
             }
@@ -272,6 +274,13 @@ fn reload(
     }
     broker.reload(Arc::clone(&config), Arc::clone(&rules));
     (config, rules)
+}
+
+/// mosquitto prints it here too, whatever the log's destinations are.
+fn print_tree(broker: &Broker) {
+    let mut out = io::stdout().lock();
+    // There is nobody to tell.
+    let _ = out.write_all(broker.subscription_tree().as_bytes()).and_then(|()| out.flush());
 }
 
 /// Findings as log lines.

@@ -60,10 +60,10 @@ fn signals_end_it_well_or_do_no_harm() {
     for signal in ["TERM", "INT"] {
         let folder = folder(OPEN);
         let mut process = Process::start(folder.path(), &[]);
-        for harmless in ["USR1", "USR2", "PIPE"] {
+        for harmless in ["USR2", "USR1", "PIPE"] {
             process.signal(harmless);
         }
-        process.wait_for_line("SIGUSR2 has no effect");
+        process.wait_for_line("SIGUSR1 has no effect");
         process.signal(signal);
         assert_eq!(process.wait().code(), Some(0));
         process.wait_for_line(" terminating");

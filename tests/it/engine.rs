@@ -54,6 +54,7 @@ struct Setup {
     logs: LogTypes,
     acl: Option<String>,
     passwords: Option<String>,
+    sys_interval: Option<Duration>,
 }
 
 /// A connection of an actor, as its client sees it.
@@ -89,6 +90,7 @@ impl Default for Setup {
             logs: LogTypes::NONE,
             acl: None,
             passwords: None,
+            sys_interval: None,
         }
     }
 }
@@ -101,6 +103,7 @@ impl Setup {
             limits: self.limits.clone(),
             log: LogConfig { types: self.logs, ..LogConfig::default() },
             compat: self.compat,
+            sys_interval: self.sys_interval,
             ..Config::default()
         })
     }
@@ -175,6 +178,10 @@ impl Setup {
             }
             "auto_id_prefix" => value.clone_into(&mut self.security.auto_id_prefix),
             "clientid_prefixes" => self.limits.clientid_prefixes = Some(value.to_owned()),
+            "sys_interval" => {
+                let secs = u64::from(number()?);
+                self.sys_interval = (secs > 0).then(|| Duration::from_secs(secs));
+            }
             "compat" => self.compat = Compat::parse(value).ok_or("compat 2.0 or 2.1")?,
             other => return Err(format!("no option {other}")),
         }
@@ -379,9 +386,10 @@ impl Run {
         let mut buffer = BytesMut::from(bytes);
         loop {
             match wire.server.decode(&mut buffer) {
-                Ok(Some((Packet::Connect(connect), _))) if engine.version(wire.conn).is_none() => {
+                Ok(Some((Packet::Connect(connect), size))) if engine.version(wire.conn).is_none() => {
                     let auth =
                         rules.authenticate(0, connect.username.as_deref(), connect.password.as_deref());
+                    engine.read(size as u64);
                     engine.handle_connect(wire.conn, *connect, auth, self.now);
                 }
                 Ok(Some((packet, size))) => engine.handle_packet(wire.conn, packet, size, self.now),
@@ -417,9 +425,11 @@ impl Run {
             let mut frames = Vec::new();
             let drained = engine.take_frames(wire.conn, 64, &mut frames, self.now);
             let version = engine.version(wire.conn).unwrap_or(wire.version);
+            let before = wire.bytes.len();
             for frame in frames {
                 frame.encode(version, &mut wire.bytes);
             }
+            engine.wrote((wire.bytes.len() - before) as u64);
             if drained.close {
                 wire.closed = true;
                 engine.handle_loss(wire.conn, Loss::Eof, self.now);

@@ -2,6 +2,7 @@
 
 mod broker;
 mod broker_program;
+mod broker_sys;
 mod cli;
 mod codec;
 mod config;

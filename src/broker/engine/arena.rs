@@ -64,6 +64,11 @@ impl<T> Arena<T> {
         self.len
     }
 
+    /// All values in slot order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
     /// All keys in slot order.
     pub fn keys(&self) -> Vec<u64> {
         let used = self.slots.iter().enumerate().filter(|(_, slot)| slot.value.is_some());

@@ -142,6 +142,19 @@ impl Connections {
         Some(connection)
     }
 
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Frames that wait to be written to any of them, and their bytes.
+    pub fn waiting(&self) -> (u64, u64) {
+        let outboxes = self.arena.values().map(|connection| &connection.outbox);
+        outboxes.fold((0, 0), |(frames, bytes), outbox| {
+            (frames + outbox.len() as u64, bytes + outbox.bytes() as u64)
+        })
+    }
+
     /// All of them.
     pub fn ids(&self) -> Vec<ConnId> {
         self.arena.keys().into_iter().map(ConnId).collect()

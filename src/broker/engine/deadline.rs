@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Session(SessionId),
     /// A retained message expires.
     Retained(ByteString),
+    /// The next sample of `$SYS`.
+    Sys,
 }
 
 /// All timers that are set; each at most once.

@@ -24,5 +24,7 @@ pub(super) const MAX_ANSWERS: usize = 1 << 16;
 pub(super) const REPLAY_BYTES: usize = 64 << 10;
 /// Retained topics that a replay looks at in one go; a client may ask for a batch of replays at once.
 pub(super) const REPLAY_SCAN: usize = 512;
+/// Bytes of the printed tree of subscriptions.
+pub(super) const MAX_PRINT: usize = 16 << 20;
 /// Publications up to this size are copied out of the read buffer, larger ones only if they stay.
 pub(super) const COPY_BYTES: usize = 4096;

@@ -33,6 +33,7 @@ mod session;
 mod shared;
 mod stats;
 mod subscriptions;
+mod sys;
 mod will;
 
 use std::net::SocketAddr;
@@ -48,7 +49,7 @@ use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 
 pub use publication::{Frame, Publication, PublishFrame};
-pub use stats::Stats;
+pub use stats::{Refused, Stats};
 
 use connection::{Connections, State};
 use deadline::{Deadlines, Timer};
@@ -59,7 +60,9 @@ use phrases::Ending;
 use random::Random;
 use retained::Retained;
 use session::Sessions;
+use stats::Ledger;
 use subscriptions::Subscriptions;
+use sys::Sys;
 
 /// A connection, from accept to close. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +130,9 @@ pub struct Engine {
     deadlines: Deadlines,
     outputs: Outputs,
     stats: Stats,
+    /// Messages that are held.
+    ledger: Arc<Ledger>,
+    sys: Sys,
     random: Random,
     /// Publications so far.
     serial: u64,
@@ -141,10 +147,9 @@ pub struct Engine {
 impl Engine {
     /// An empty broker. `seed` drives what is random (invented client ids).
     pub fn new(config: Arc<Config>, rules: Arc<Rules>, seed: u64, now: Instant) -> Self {
-        let _ = now;
         let mut outputs = Outputs::default();
         outputs.configure(&config.log);
-        Self {
+        let mut engine = Self {
             config,
             rules,
             connections: Connections::default(),
@@ -154,12 +159,16 @@ impl Engine {
             deadlines: Deadlines::default(),
             outputs,
             stats: Stats::default(),
+            ledger: Arc::default(),
+            sys: Sys::new(now),
             random: Random(seed),
             serial: 0,
             tickets: 0,
             ended: false,
             hits: Vec::new(),
-        }
+        };
+        engine.arm_sys(None, now);
+        engine
     }
 
     /// A transport connection was accepted.
@@ -179,7 +188,9 @@ impl Engine {
         }
         let counted = !denied && !peer.bridge;
         let conn = self.connections.insert(peer, counted, now);
+        self.stats.sockets_opened += 1;
         if denied {
+            self.stats.refused.max_connections += 1;
             self.drop_connection(conn, now);
             return conn;
         }
@@ -201,6 +212,7 @@ impl Engine {
         now: Instant,
     ) {
         self.stats.messages_received += 1;
+        self.stats.connects += 1;
         self.on_connect(conn, &connect, auth, now);
     }
 
@@ -218,6 +230,7 @@ impl Engine {
             State::Closing => return,
         };
         if connection.outbox.answers() > MAX_ANSWERS {
+            self.stats.refused.unread += 1;
             return self.close(conn, &Ending::Unread, now);
         }
         match packet {
@@ -300,9 +313,38 @@ impl Engine {
         self.connections.get(conn).is_none_or(|connection| connection.state == State::Closing)
     }
 
+    /// A CONNECT took so many bytes. Those of other packets are counted where they are handled.
+    pub fn read(&mut self, bytes: u64) {
+        self.stats.bytes_received += bytes;
+    }
+
+    /// The server has encoded so many bytes for its clients since it last said so.
+    pub fn wrote(&mut self, bytes: u64) {
+        self.stats.bytes_sent += bytes;
+    }
+
+    /// Bytes of memory that the process has now; an engine cannot look.
+    pub fn note_memory(&mut self, bytes: u64) {
+        self.stats.memory = bytes;
+        self.stats.memory_maximum = self.stats.memory_maximum.max(bytes);
+    }
+
+    /// The tree of subscriptions as text, a level a line, as mosquitto prints it on SIGUSR2.
+    pub fn subscription_tree(&self) -> String {
+        let name = |id| self.sessions.get(id).map(|it| &*it.identity.client_id).unwrap_or_default();
+        self.subscriptions.print(name)
+    }
+
     /// What the broker did so far.
     pub fn stats(&self) -> Stats {
+        let (stored, stored_bytes) = self.ledger.held();
+        let (waiting, waiting_bytes) = self.connections.waiting();
         Stats {
+            sockets: self.connections.len() as u64,
+            stored,
+            stored_bytes,
+            waiting,
+            waiting_bytes,
             sessions: self.sessions.len() as u64,
             retained: self.retained.len() as u64,
             subscriptions: self.subscriptions.plain_len() as u64,

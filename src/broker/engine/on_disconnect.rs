@@ -47,7 +47,10 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let reason = error.reason();
         let ending = match error.kind {
-            DecodeErrorKind::TooLarge => Ending::Oversize,
+            DecodeErrorKind::TooLarge => {
+                self.stats.refused.max_packet_size += 1;
+                Ending::Oversize
+            }
             // mosquitto reads the type first and knows no such packet.
             DecodeErrorKind::ReservedType => Ending::Protocol(reason),
             _ if reason == ReasonCode::PROTOCOL_ERROR => Ending::Protocol(reason),

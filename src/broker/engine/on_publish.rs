@@ -105,6 +105,8 @@ impl Engine {
             return ReasonCode::NOT_AUTHORIZED;
         }
         if too_large {
+            self.stats.publish_dropped += 1;
+            self.stats.refused.message_size_limit += 1;
             // As mosquitto says it and its users read it. The standard does not list this code for
             // PUBACK and PUBREC; of those it lists, 0x97 (quota exceeded) would come nearest, and 0x83
             // (implementation specific) would be always right and never say anything.
@@ -123,7 +125,11 @@ impl Engine {
         self.collect(publish.topic.as_str(), &mut hits);
         let keep = publish.retain || self.will_wait(&hits);
         self.serial += 1;
-        let publication = Arc::new(Publication::new(publish, origin, self.serial, keep, now));
+        let mut publication = Publication::new(publish, origin, self.serial, keep, now);
+        if keep || publication.qos != QoS::AtMostOnce {
+            publication.enter(&self.ledger);
+        }
+        let publication = Arc::new(publication);
         // [MQTT-3.3.1-12] 5: [MQTT-3.3.1-8]
         if publication.retain {
             self.retain(&publication);
@@ -136,6 +142,7 @@ impl Engine {
 
     fn retain(&mut self, publication: &Arc<Publication>) {
         if !self.retained.set(publication) {
+            self.stats.refused.retained += 1;
             self.outputs.log(LogTypes::WARNING, || {
                 "Too many retained messages: a new one was not stored.".to_owned()
             });

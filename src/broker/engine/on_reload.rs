@@ -13,7 +13,8 @@ use super::phrases::Ending;
 impl Engine {
     pub(super) fn on_reload(&mut self, config: Arc<Config>, rules: Arc<Rules>, now: Instant) {
         self.outputs.configure(&config.log);
-        self.config = config;
+        let before = std::mem::replace(&mut self.config, config);
+        self.arm_sys(before.sys_interval, now);
         let old = std::mem::replace(&mut self.rules, rules);
         for id in self.sessions.ids() {
             let Some(session) = self.sessions.get_mut(id) else { continue };

@@ -14,7 +14,7 @@ use super::phrases::Ending;
 use super::publication::owned;
 use super::retained::Replay;
 use super::session::SessionId;
-use super::subscriptions::Grant;
+use super::subscriptions::{Grant, sees_sys};
 use super::{ConnId, Engine};
 
 impl Engine {
@@ -28,6 +28,9 @@ impl Engine {
             if options.no_local && filter.shared().is_some() {
                 return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
             }
+        }
+        if packet.subscriptions.iter().any(|it| sees_sys(&it.filter)) {
+            self.refresh_sys(now);
         }
         let subscription_id = packet.properties.subscription_identifier();
         // [MQTT-3.8.4-4], [MQTT-3.8.4-5], [MQTT-3.9.3-1] 5: [MQTT-3.8.4-5], [MQTT-3.8.4-6],
@@ -65,6 +68,7 @@ impl Engine {
         let filter = match session.subscriptions.get_key_value(filter) {
             Some((filter, _)) => filter.clone(),
             None if session.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
+                self.stats.refused.subscriptions += 1;
                 let v5 = session.version.is_v5();
                 return if v5 { ReasonCode::QUOTA_EXCEEDED } else { ReasonCode::UNSPECIFIED_ERROR };
             }

@@ -27,6 +27,7 @@ impl Engine {
                     // [MQTT-4.1.0-2] of 5.0
                     self.end_session(session, now);
                 }
+                Timer::Sys => self.on_sys_interval(now),
                 Timer::Retained(topic) => self.retained.expire(&topic, now),
             }
         }

@@ -15,6 +15,7 @@ use crate::mqtt::{Packet, PacketId, Properties, Property, ProtocolVersion, QoS, 
 use super::alias::OwnAlias;
 use super::limits::COPY_BYTES;
 use super::session::SessionId;
+use super::stats::{Entry, Ledger};
 
 /// One message inside the broker.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Publication {
     pub(super) origin: SessionId,
     /// Counts publications, to tell what came before a subscription.
     pub(super) serial: u64,
+    /// Where it is counted while it lives, if it is held.
+    entry: Option<Entry>,
     /// What is the same for all 5.0 receivers, encoded for the first of them.
     body: OnceLock<Box<PublishBody>>,
 }
@@ -50,12 +53,17 @@ impl Publication {
                     | Property::SubscriptionIdentifier(_)
             )
         });
-        let mut it =
-            Self { topic, payload, qos, retain, properties, expires, origin, serial, body: OnceLock::new() };
+        let (entry, body) = (None, OnceLock::new());
+        let mut it = Self { topic, payload, qos, retain, properties, expires, origin, serial, entry, body };
         if keep || it.payload.len() + it.topic.as_str().len() <= COPY_BYTES {
             it.own();
         }
         it
+    }
+
+    /// Counts it among the messages that are held, as long as it lives.
+    pub(super) fn enter(&mut self, ledger: &Arc<Ledger>) {
+        self.entry = Some(Entry::new(ledger, self.payload.len()));
     }
 
     /// Copies what is a slice of a larger buffer.

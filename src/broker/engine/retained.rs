@@ -15,6 +15,7 @@ use crate::mqtt::TopicFilter;
 
 use super::limits::MAX_RETAINED;
 use super::publication::{Publication, owned};
+use super::session::SessionId;
 use super::subscriptions::Grant;
 
 /// See the module.
@@ -84,7 +85,8 @@ impl Retained {
             *last = Arc::clone(publication);
             return true;
         }
-        if self.messages.len() >= MAX_RETAINED {
+        // What the broker says itself is few, and is not to depend on its clients.
+        if self.messages.len() >= MAX_RETAINED && publication.origin != SessionId::BROKER {
             return false;
         }
         // A copy: the publication's own shares its buffer with the payload, which will be replaced.
@@ -223,7 +225,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::broker::engine::session::SessionId;
     use crate::mqtt::packet::Publish;
     use crate::mqtt::{Properties, QoS, TopicName};
 

@@ -19,6 +19,11 @@ use super::retained::Replay;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SessionId(pub u64);
 
+impl SessionId {
+    /// Stands for the broker where it publishes something itself. No session has it.
+    pub const BROKER: Self = Self(u64::MAX);
+}
+
 /// Who a client says it is, as far as its rights depend on it.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {

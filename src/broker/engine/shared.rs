@@ -43,6 +43,11 @@ impl Group {
         found.is_ok()
     }
 
+    /// Its members.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
     /// True without members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()

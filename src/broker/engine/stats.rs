@@ -1,6 +1,9 @@
-//! Counts of what the broker did, for the `$SYS` topics. Counts only; publishes nothing.
+//! Counts of what the broker did, for the `$SYS` topics. Counts only; `sys.rs` publishes them.
 
-/// Since the broker started.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Since the broker started, unless it says "now".
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     /// Packets of any type from clients.
@@ -9,6 +12,8 @@ pub struct Stats {
     pub messages_sent: u64,
     /// Bytes of packets from clients.
     pub bytes_received: u64,
+    /// Bytes of packets to clients, as far as the server has reported them ([`Engine::wrote`](super::Engine::wrote)).
+    pub bytes_sent: u64,
     /// PUBLISH packets from clients.
     pub publish_received: u64,
     /// Bytes of their payloads.
@@ -19,6 +24,12 @@ pub struct Stats {
     pub publish_bytes_sent: u64,
     /// Messages dropped because a queue or backlog was full.
     pub publish_dropped: u64,
+    /// Transport connections that were accepted.
+    pub sockets_opened: u64,
+    /// Transport connections now.
+    pub sockets: u64,
+    /// CONNECT packets.
+    pub connects: u64,
     /// Clients connected now.
     pub clients_connected: u64,
     /// Most clients connected at once.
@@ -33,4 +44,75 @@ pub struct Stats {
     pub subscriptions: u64,
     /// Shared subscriptions now.
     pub shared_subscriptions: u64,
+    /// Messages held now: retained, queued, or above QoS 0 on their way. Each once, however many it is for.
+    pub stored: u64,
+    /// Bytes of their payloads.
+    pub stored_bytes: u64,
+    /// Bytes of the process's memory, as far as the server has reported them
+    /// ([`Engine::note_memory`](super::Engine::note_memory)); 0 is not known.
+    pub memory: u64,
+    /// The most that was reported.
+    pub memory_maximum: u64,
+    /// Packets now that wait to be written.
+    pub waiting: u64,
+    /// Bytes of them, about.
+    pub waiting_bytes: u64,
+    /// What the limits refused.
+    pub refused: Refused,
+}
+
+/// What each limit refused since the broker started.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Payloads larger than `message_size_limit`.
+    pub message_size_limit: u64,
+    /// Packets larger than `max_packet_size`.
+    pub max_packet_size: u64,
+    /// Connections beyond `max_connections` and `global_max_connections`.
+    pub max_connections: u64,
+    /// Messages that were not retained, because too many topics have one.
+    pub retained: u64,
+    /// Subscriptions of a client that has too many.
+    pub subscriptions: u64,
+    /// Clients that asked for more than they read.
+    pub unread: u64,
+}
+
+/// Counts the messages that are held. They are let go of outside of the engine's lock too, where the
+/// last frame of one is encoded.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    count: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Ledger {
+    /// How many messages, and the bytes of their payloads.
+    pub fn held(&self) -> (u64, u64) {
+        (self.count.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}
+
+/// A held message's entry in the ledger, which ends with it.
+#[derive(Debug)]
+pub(super) struct Entry {
+    ledger: Arc<Ledger>,
+    bytes: u64,
+}
+
+impl Entry {
+    /// Enters a message whose payload has so many bytes.
+    pub fn new(ledger: &Arc<Ledger>, bytes: usize) -> Self {
+        let bytes = bytes as u64;
+        ledger.count.fetch_add(1, Ordering::Relaxed);
+        ledger.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { ledger: Arc::clone(ledger), bytes }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.ledger.count.fetch_sub(1, Ordering::Relaxed);
+        self.ledger.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }

@@ -1,11 +1,14 @@
 //! Who subscribed to what: a tree of filters, at each filter its subscribers and its shares.
 
+use std::fmt::Write as _;
 use std::num::NonZeroU32;
 
 use crate::mqtt::packet::SubscriptionOptions;
 use crate::mqtt::topic::TopicTree;
 use crate::mqtt::{QoS, TopicFilter};
+use crate::text::escape;
 
+use super::limits::MAX_PRINT;
 use super::session::SessionId;
 use super::shared::Group;
 
@@ -50,6 +53,14 @@ pub(super) struct Subscriptions {
     tree: TopicTree<Node>,
     plain: usize,
     shared: usize,
+    /// Those of both kinds that can see `$SYS`.
+    sys: usize,
+}
+
+/// True if the filter matches some topic of the broker's own. No filter that begins with a wildcard
+/// does, [MQTT-4.7.2-1].
+pub(super) fn sees_sys(filter: &TopicFilter) -> bool {
+    filter.path().split('/').next() == Some("$SYS")
 }
 
 /// Where a session stands or would stand in a sorted list.
@@ -60,6 +71,12 @@ pub(super) fn find(members: &[Member], session: SessionId) -> Result<usize, usiz
 impl Subscriptions {
     /// Adds a subscription or replaces it; true if it is new. [MQTT-3.8.4-3] 5: [U5-3.8.4-2]
     pub fn insert(&mut self, session: SessionId, filter: &TopicFilter, grant: Grant) -> bool {
+        let new = self.place(session, filter, grant);
+        self.sys += usize::from(new && sees_sys(filter));
+        new
+    }
+
+    fn place(&mut self, session: SessionId, filter: &TopicFilter, grant: Grant) -> bool {
         let node = self.tree.entry(filter.path(), Node::default);
         if let Some(shared) = filter.shared() {
             let at = match node.shared.binary_search_by_key(&shared.group, |group| &group.name) {
@@ -106,6 +123,7 @@ impl Subscriptions {
         if node.plain.is_empty() && node.shared.is_empty() {
             self.tree.remove(filter.path());
         }
+        self.sys -= usize::from(removed && sees_sys(filter));
         removed
     }
 
@@ -115,6 +133,37 @@ impl Subscriptions {
             node.plain.iter().copied().for_each(&mut plain);
             node.shared.iter().for_each(&mut share);
         });
+    }
+
+    /// True if a topic of the broker's own may have a reader.
+    pub fn see_sys(&self) -> bool {
+        self.sys > 0
+    }
+
+    /// The tree as text: a level a line, indented by its depth, with the subscribers to it. Cut short
+    /// after [`MAX_PRINT`].
+    pub fn print<'a>(&self, name: impl Fn(SessionId) -> &'a str) -> String {
+        let mut out = String::new();
+        self.tree.walk(|depth, level, node| {
+            let _ = write!(out, "{:indent$}{}", "", escape(level), indent = 4 + 2 * depth);
+            for member in node.into_iter().flat_map(|node| &node.plain) {
+                let _ = write!(out, " ({}, {})", escape(name(member.session)), member.grant.qos);
+            }
+            for group in node.into_iter().flat_map(|node| &node.shared) {
+                for member in group.members() {
+                    let share = escape(&group.name);
+                    let who = escape(name(member.session));
+                    let _ = write!(out, " ($share/{share}: {who}, {})", member.grant.qos);
+                }
+            }
+            out.push('\n');
+            let goes_on = out.len() < MAX_PRINT;
+            if !goes_on {
+                out.push_str("    … and more\n");
+            }
+            goes_on
+        });
+        out
     }
 
     /// How many subscriptions, without the shared ones.

@@ -153,7 +153,7 @@ enum Batch {
     /// There may be more.
     Full,
     /// The first packet.
-    Connect(Box<Connect>),
+    Connect(Box<Connect>, usize),
     /// No packet.
     Malformed(DecodeError),
 }
@@ -170,12 +170,12 @@ impl Connection {
     async fn run(mut self) -> Loss {
         loop {
             let batch = self.decode();
-            let again = matches!(batch, Batch::Full | Batch::Connect(_));
+            let again = matches!(batch, Batch::Full | Batch::Connect(..));
             let mut drained = self.exchange();
             match batch {
                 Batch::Empty | Batch::Full => {}
-                Batch::Connect(connect) => {
-                    self.connect(connect).await;
+                Batch::Connect(connect, size) => {
+                    self.connect(connect, size).await;
                     drained = self.exchange();
                 }
                 Batch::Malformed(error) => {
@@ -206,8 +206,8 @@ impl Connection {
         self.speaks_tls = !self.connected && looks_like_tls(self.framed.undecoded());
         while self.packets.len() < BATCH {
             match self.framed.decode() {
-                Ok(Some((Packet::Connect(connect), _))) if !self.connected => {
-                    return Batch::Connect(connect);
+                Ok(Some((Packet::Connect(connect), size))) if !self.connected => {
+                    return Batch::Connect(connect, size);
                 }
                 Ok(Some(packet)) => self.packets.push(packet),
                 Ok(None) => return Batch::Empty,
@@ -226,19 +226,25 @@ impl Connection {
         self.more = drained.more;
         if !self.frames.is_empty() {
             let (frames, version) = (&mut self.frames, self.version);
-            self.framed.push_with(|into| frames.drain(..).for_each(|frame| frame.encode(version, into)));
+            let mut written = 0;
+            self.framed.push_with(|into| {
+                let before = into.len();
+                frames.drain(..).for_each(|frame| frame.encode(version, into));
+                written = into.len() - before;
+            });
+            self.hub.count_written(written);
         }
         drained
     }
 
     /// Authenticates outside of the lock, and lets the engine decide.
-    async fn connect(&mut self, mut connect: Box<Connect>) {
+    async fn connect(&mut self, mut connect: Box<Connect>, size: usize) {
         self.connected = true;
         let max_packet_size = loop {
             let (config, rules) = self.hub.in_force();
             let zone = config.zone(self.peer.listener);
             let result = authenticate(&self.hub, &rules, zone, &connect).await;
-            match self.hub.connect(self.conn, Authenticated { connect, result, by: rules }) {
+            match self.hub.connect(self.conn, Authenticated { connect, size, result, by: rules }) {
                 Ok(()) => break config.limits.max_packet_size,
                 Err(again) => connect = again,
             }

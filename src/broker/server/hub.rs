@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use jiff::Zoned;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::LogSink;
+use super::log_sink::{Stamp, cut};
 use crate::broker::auth::{AuthFailure, Rules};
-use crate::broker::config::Config;
+use crate::broker::config::{Config, LogConfig, LogDestination};
 use crate::broker::engine::{ConnId, Drained, Engine, Frame, Loss, Output, Peer};
 use crate::broker::log::{LogLine, LogTypes};
 use crate::mqtt::codec::DecodeError;
@@ -32,12 +35,16 @@ struct Core {
     wakers: HashMap<ConnId, Arc<Notify>>,
     /// The deadline that the timer task sleeps towards.
     armed: Option<Instant>,
+    /// What lines on topics begin with; `None` without `log_dest topic`.
+    topic_stamp: Option<Stamp>,
 }
 
 /// See the module.
 pub struct Hub {
     core: Mutex<Core>,
     deadline_moved: Notify,
+    /// Bytes encoded for clients of which the engine was not told yet.
+    wrote: AtomicU64,
     log: Mutex<LogSink>,
     /// Password hashes computed at the same time. A broker's own: under a paused clock, a wait for
     /// another runtime's hash would look idle, and time would run to the next time-out.
@@ -59,6 +66,8 @@ struct ToDo {
 pub struct Authenticated {
     /// What was asked.
     pub connect: Box<Connect>,
+    /// Its length on the wire.
+    pub size: usize,
     /// What the rules said.
     pub result: Result<(), AuthFailure>,
     /// Which rules.
@@ -69,10 +78,12 @@ impl Hub {
     /// A hub with an empty broker.
     pub fn new(config: Arc<Config>, rules: Arc<Rules>, seed: u64, log: LogSink) -> Self {
         let engine = Engine::new(Arc::clone(&config), Arc::clone(&rules), seed, now());
-        let core = Core { engine, config, rules, wakers: HashMap::new(), armed: None };
+        let topic_stamp = topic_stamp(&config.log);
+        let core = Core { engine, config, rules, wakers: HashMap::new(), armed: None, topic_stamp };
         Self {
             core: Mutex::new(core),
             deadline_moved: Notify::new(),
+            wrote: AtomicU64::new(0),
             log: Mutex::new(log),
             hashing: Semaphore::new(HASHES),
         }
@@ -106,6 +117,7 @@ impl Hub {
             if !Arc::ptr_eq(&core.rules, &request.by) {
                 return Err(request.connect);
             }
+            core.engine.read(request.size as u64);
             core.engine.handle_connect(conn, *request.connect, request.result, now);
             Ok(())
         })
@@ -156,6 +168,7 @@ impl Hub {
     /// New configuration and rules.
     pub fn reload(&self, config: Arc<Config>, rules: Arc<Rules>) {
         self.enter(None, |core, now| {
+            core.topic_stamp = topic_stamp(&config.log);
             core.config = Arc::clone(&config);
             core.rules = Arc::clone(&rules);
             core.engine.reload(config, rules, now);
@@ -181,14 +194,36 @@ impl Hub {
 
     /// The deadline has come.
     pub fn handle_timeout(&self) {
-        self.enter(None, |core, now| core.engine.handle_timeout(now));
+        self.enter(None, |core, now| {
+            core.engine.wrote(self.wrote.swap(0, Ordering::Relaxed));
+            core.engine.handle_timeout(now);
+        });
+    }
+
+    /// A connection has encoded so many bytes for its client.
+    pub fn count_written(&self, bytes: usize) {
+        self.wrote.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes of memory that the process has.
+    pub fn note_memory(&self, bytes: u64) {
+        self.core.lock().engine.note_memory(bytes);
+    }
+
+    /// The tree of subscriptions, as text.
+    pub fn subscription_tree(&self) -> String {
+        self.core.lock().engine.subscription_tree()
     }
 
     /// A line that is not the engine's.
     pub fn log(&self, kind: LogTypes, text: &str) {
-        let wanted = self.core.lock().config.log.types.has(kind);
-        if wanted {
-            (self.log.lock())(&[LogLine { kind, text: text.to_owned() }]);
+        let now = now();
+        let mut core = self.core.lock();
+        if core.config.log.types.has(kind) {
+            let mut todo = ToDo::default();
+            todo.lines.push(LogLine { kind, text: text.to_owned() });
+            core.collect(None, now, &mut todo);
+            self.finish(core, todo);
         }
     }
 
@@ -198,7 +233,8 @@ impl Hub {
         let now = now();
         let mut core = self.core.lock();
         let result = act(&mut core, now);
-        let todo = core.collect(own);
+        let mut todo = ToDo::default();
+        core.collect(own, now, &mut todo);
         self.finish(core, todo);
         result
     }
@@ -222,14 +258,17 @@ impl Hub {
 }
 
 impl Core {
-    fn collect(&mut self, own: Option<ConnId>) -> ToDo {
-        let mut todo = ToDo::default();
-        while let Some(output) = self.engine.poll_output() {
-            match output {
-                Output::Wake(conn) if Some(conn) == own => {}
-                Output::Wake(conn) => todo.wake.extend(self.wakers.get(&conn).map(Arc::clone)),
-                Output::Log(line) => todo.lines.push(line),
+    /// What the engine wants done. Lines that are there go to topics too, those that this gives rise
+    /// to do not.
+    fn collect(&mut self, own: Option<ConnId>, now: Instant, todo: &mut ToDo) {
+        self.take_outputs(own, todo);
+        if let Some(stamp) = self.topic_stamp.as_ref().filter(|_| !todo.lines.is_empty()) {
+            let stamp = stamp.print(&Zoned::now());
+            for line in &todo.lines {
+                self.engine.announce_log(line.kind, cut(&stamp, &line.text), now);
             }
+            // The caller too: it has taken its frames already.
+            self.take_outputs(None, todo);
         }
         let due = self.engine.poll_timeout();
         todo.deadline_moved = match (due, self.armed) {
@@ -240,8 +279,22 @@ impl Core {
         if todo.deadline_moved {
             self.armed = due;
         }
-        todo
     }
+
+    fn take_outputs(&mut self, own: Option<ConnId>, todo: &mut ToDo) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Wake(conn) if Some(conn) == own => {}
+                Output::Wake(conn) => todo.wake.extend(self.wakers.get(&conn).map(Arc::clone)),
+                Output::Log(line) => todo.lines.push(line),
+            }
+        }
+    }
+}
+
+/// What `log_dest topic` asks for.
+fn topic_stamp(config: &LogConfig) -> Option<Stamp> {
+    config.destinations.contains(&LogDestination::Topic).then(|| Stamp::new(config))
 }
 
 impl fmt::Debug for Hub {

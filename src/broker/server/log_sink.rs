@@ -33,11 +33,14 @@ enum Output {
     File(File),
 }
 
-/// What a line begins with.
+/// What a line begins with: `log_timestamp`, `log_timestamp_format`.
 #[derive(Debug)]
-enum Stamp {
+pub enum Stamp {
+    /// Nothing.
     None,
+    /// Seconds since 1970.
     Epoch,
+    /// As strftime(3) prints it.
     Format(String),
 }
 
@@ -57,16 +60,12 @@ impl LogDestinations {
                     })?;
                     Output::File(file)
                 }
-                // Not had yet: the configuration has warned.
+                // The first is the hub's, which has the subscribers; of the other, which we do not have
+                // yet, the configuration has warned.
                 LogDestination::Topic | LogDestination::Syslog(_) => continue,
             });
         }
-        let stamp = match (config.timestamp, &config.timestamp_format) {
-            (false, _) => Stamp::None,
-            (true, None) => Stamp::Epoch,
-            (true, Some(format)) => Stamp::Format(format.clone()),
-        };
-        Ok(Self { types: config.types, stamp, outputs, buffer: Vec::new() })
+        Ok(Self { types: config.types, stamp: Stamp::new(config), outputs, buffer: Vec::new() })
     }
 
     /// Whether a line of this type is written anywhere.
@@ -108,8 +107,17 @@ impl Output {
 }
 
 impl Stamp {
+    /// As configured.
+    pub fn new(config: &LogConfig) -> Self {
+        match (config.timestamp, &config.timestamp_format) {
+            (false, _) => Self::None,
+            (true, None) => Self::Epoch,
+            (true, Some(format)) => Self::Format(format.clone()),
+        }
+    }
+
     /// The stamp and what parts it from the text.
-    fn print(&self, now: &Zoned) -> String {
+    pub fn print(&self, now: &Zoned) -> String {
         match self {
             Self::None => String::new(),
             Self::Epoch => epoch(now.timestamp()),
@@ -129,13 +137,14 @@ fn epoch(now: Timestamp) -> String {
     format!("{}: ", now.as_second())
 }
 
+/// A line with its stamp, no longer than mosquitto's.
+pub fn cut(stamp: &str, text: &str) -> String {
+    let room = text.floor_char_boundary(MAX_LINE.saturating_sub(stamp.len()));
+    format!("{stamp}{}", &text[..room])
+}
+
 fn append(buffer: &mut Vec<u8>, stamp: &str, text: &str) {
-    let mut room = MAX_LINE.saturating_sub(stamp.len()).min(text.len());
-    while !text.is_char_boundary(room) {
-        room -= 1;
-    }
-    buffer.extend_from_slice(stamp.as_bytes());
-    buffer.extend_from_slice(&text.as_bytes()[..room]);
+    buffer.extend_from_slice(cut(stamp, text).as_bytes());
     buffer.push(b'\n');
 }
 

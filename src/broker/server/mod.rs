@@ -106,7 +106,7 @@ impl Broker {
             .into_iter()
             .map(|listener| tokio::spawn(listener.run(Arc::clone(&hub), watch.clone())))
             .collect();
-        let timer = tokio::spawn(timer::run(Arc::clone(&hub)));
+        let timer = tokio::spawn(timer::run(Arc::clone(&hub), medium));
         let addresses = listeners.iter().filter_map(|bound| bound.address).collect();
         Ok(Self { hub, listeners, addresses, phase, tasks, timer })
     }
@@ -155,6 +155,11 @@ impl Broker {
             // A listener that panicked has been reported by the runtime.
             let _ = task.await;
         }
+    }
+
+    /// The tree of subscriptions as text, as SIGUSR2 prints it.
+    pub fn subscription_tree(&self) -> String {
+        self.hub.subscription_tree()
     }
 
     /// A line of the program's own, among the broker's.

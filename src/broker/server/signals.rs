@@ -11,8 +11,9 @@ pub enum Signal {
     Reload,
     /// SIGTERM or SIGINT: end.
     Stop,
-    /// SIGUSR1 (write the database) or SIGUSR2 (print the subscriptions), which are not
-    /// implemented but must not kill.
+    /// SIGUSR2: print the tree of subscriptions.
+    PrintTree,
+    /// SIGUSR1 (write the database), which is not implemented but must not kill.
     Ignored(&'static str),
 }
 
@@ -45,7 +46,7 @@ impl Signals {
             _ = self.term.recv() => Signal::Stop,
             _ = self.int.recv() => Signal::Stop,
             _ = self.usr1.recv() => Signal::Ignored("SIGUSR1"),
-            _ = self.usr2.recv() => Signal::Ignored("SIGUSR2"),
+            _ = self.usr2.recv() => Signal::PrintTree,
         }
     }
 }

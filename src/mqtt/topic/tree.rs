@@ -206,6 +206,31 @@ impl<V> TopicTree<V> {
         }
     }
 
+    /// Calls `visit` for every level of every path, parents first and else in the order of the names,
+    /// with its depth and the value that stands there, until it answers false.
+    pub fn walk<'a>(&'a self, mut visit: impl FnMut(usize, &'a str, Option<&'a V>) -> bool) {
+        let mut todo: Vec<(usize, &str, NodeId)> = Vec::new();
+        let push = |todo: &mut Vec<(usize, &'a str, NodeId)>, depth, node: &'a Node<V>| {
+            let from = todo.len();
+            match &node.children {
+                Children::None => {}
+                Children::One(name, id) => todo.push((depth, name, *id)),
+                Children::Many(map) => todo.extend(map.iter().map(|(name, id)| (depth, &**name, *id))),
+            }
+            todo.extend(node.plus.map(|id| (depth, "+", id)));
+            todo.extend(node.hash.map(|id| (depth, "#", id)));
+            todo[from..].reverse();
+        };
+        push(&mut todo, 0, self.node(ROOT));
+        while let Some((depth, level, id)) = todo.pop() {
+            let node = self.node(id);
+            if !visit(depth, level, node.value.as_ref()) {
+                return;
+            }
+            push(&mut todo, depth + 1, node);
+        }
+    }
+
     /// How many values.
     pub fn len(&self) -> usize {
         self.values
@@ -227,6 +252,17 @@ mod tests {
             tree.entry(path, || (*path).to_owned());
         }
         tree
+    }
+
+    #[test]
+    fn a_walk_has_every_level_once() {
+        let filters = tree(&["a/b", "a/+/c", "a", "#", "/x", "a/#"]);
+        let mut lines = vec![];
+        filters.walk(|depth, level, value| {
+            lines.push(format!("{depth}{level}{}", if value.is_some() { "!" } else { "" }));
+            lines.len() < 8
+        });
+        assert_eq!(lines, ["0", "1x!", "0a!", "1b!", "1+", "2c!", "1#!", "0#!"]);
     }
 
     fn matches(tree: &TopicTree<String>, topic: &str) -> Vec<String> {

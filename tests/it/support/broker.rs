@@ -1,6 +1,6 @@
 //! Our broker for tests: in this process, or as the program; and wire clients for it.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -119,21 +119,22 @@ impl Process {
         command.arg("broker").arg("-c").arg(conf).args(arguments);
         let mut child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stderr = child.stderr.take().expect("piped");
+        let stdout: Box<dyn Read + Send> = Box::new(child.stdout.take().expect("piped"));
+        let stderr = Box::new(child.stderr.take().expect("piped"));
         let log = Arc::new((Mutex::new(Vec::new()), Condvar::new()));
-        std::thread::spawn({
+        for output in [stdout, stderr] {
             let log = Arc::clone(&log);
-            move || {
-                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                for line in BufReader::new(output).lines().map_while(Result::ok) {
                     log.0.lock().expect("no panic there").push(line);
                     log.1.notify_all();
                 }
-            }
-        });
+            });
+        }
         let mut process = Self { child, log, ports: Vec::new() };
         process.wait_for_line(" running");
         process.ports = process
@@ -155,7 +156,7 @@ impl Process {
         self.log.0.lock().expect("no panic there").clone()
     }
 
-    /// Waits until a line with this text was logged, and returns it.
+    /// Waits until a line with this text was logged or printed, and returns it.
     pub fn wait_for_line(&self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;
         let mut lines = self.log.0.lock().expect("no panic there");
