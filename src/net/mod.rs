@@ -1,23 +1,28 @@
-//! Byte streams between clients and brokers: TCP, TLS, and in-memory pipes for virtual time.
+//! Byte streams between clients and brokers: TCP, TLS, Unix sockets, a WebSocket over any of them,
+//! and in-memory pipes for virtual time.
 //!
 //! Knows nothing of sessions; [`framed`] is the only place where bytes become packets.
 
 pub mod framed;
 pub mod memory;
+pub mod proxy_header;
 pub mod tap;
 mod tcp;
 mod tls;
+pub mod websocket;
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Empty};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 pub use tls::TlsTransport;
 
 use crate::tls::TlsFailure;
+use websocket::handshake::{self, UpgradeError};
 
 /// Any connected byte stream.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
@@ -37,6 +42,9 @@ impl Io for TcpStream {
         let _ = self.set_zero_linger();
     }
 }
+
+/// A Unix socket has no reset: the peer sees an end of file, or an error if it had not read all.
+impl Io for UnixStream {}
 
 /// A connected byte stream of whatever kind.
 pub type Transport = Box<dyn Io>;
@@ -64,6 +72,17 @@ pub enum Endpoint {
     },
     /// A listener in this process ([`memory`]).
     Memory(memory::Address),
+    /// A Unix socket, by its path.
+    Unix(PathBuf),
+    /// A WebSocket, over any of the others.
+    WebSocket {
+        /// What carries it.
+        over: Box<Endpoint>,
+        /// Path and query of the request, from the `/` on.
+        path: String,
+        /// Headers of the request besides the handshake's own: name and value.
+        headers: Vec<(String, String)>,
+    },
 }
 
 /// Why there is no connection.
@@ -80,11 +99,29 @@ pub enum ConnectError {
         /// In the library's words.
         detail: String,
     },
+    /// The transport was there, the WebSocket was not.
+    #[error("{0}")]
+    WebSocket(UpgradeError),
+}
+
+impl From<UpgradeError> for ConnectError {
+    fn from(error: UpgradeError) -> Self {
+        match error {
+            UpgradeError::Io(error) => Self::Io(error),
+            other => Self::WebSocket(other),
+        }
+    }
 }
 
 impl Endpoint {
-    /// Connects, and does the TLS handshake where there is one. Has no time limit of its own:
-    /// the caller knows how long it wants to wait.
+    /// A WebSocket of the usual path over this.
+    #[must_use]
+    pub fn websocket(self) -> Self {
+        Self::WebSocket { over: Box::new(self), path: "/mqtt".to_owned(), headers: Vec::new() }
+    }
+
+    /// Connects, and does the handshakes that there are. Has no time limit of its own: the caller
+    /// knows how long it wants to wait.
     pub async fn connect(&self) -> Result<Transport, ConnectError> {
         match self {
             Self::Tcp { host, port } => Ok(Box::new(tcp::connect(host, *port).await?)),
@@ -93,6 +130,24 @@ impl Endpoint {
                 Ok(Box::new(tls::connect(stream, server_name, config).await?))
             }
             Self::Memory(address) => Ok(Box::new(address.connect().await?)),
+            Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
+            Self::WebSocket { over, path, headers } => {
+                let transport = Box::pin(over.connect()).await?;
+                Ok(Box::new(handshake::connect(transport, &over.host_header(), path, headers).await?))
+            }
+        }
+    }
+}
+
+impl Endpoint {
+    /// What a request over this calls its server.
+    fn host_header(&self) -> String {
+        match self {
+            Self::Tls { server_name, port, .. } => {
+                Self::Tcp { host: server_name.clone(), port: *port }.to_string()
+            }
+            Self::Unix(_) | Self::Memory(_) => "localhost".to_owned(),
+            Self::Tcp { .. } | Self::WebSocket { .. } => self.to_string(),
         }
     }
 }
@@ -105,6 +160,8 @@ impl fmt::Display for Endpoint {
             }
             Self::Tcp { host, port } | Self::Tls { host, port, .. } => write!(f, "{host}:{port}"),
             Self::Memory(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+            Self::WebSocket { over, path, .. } => write!(f, "{over}{path}"),
         }
     }
 }

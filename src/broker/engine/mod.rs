@@ -73,8 +73,12 @@ pub struct ConnId(pub u64);
 pub struct Peer {
     /// Index into `Config::listeners`, or [`INSIDE`].
     pub listener: usize,
-    /// Address, or `None` for an in-memory pipe.
+    /// Address, or `None` for a Unix socket and an in-memory pipe.
     pub address: Option<SocketAddr>,
+    /// The port that it came in by, if that is another than the configured one (which may be 0).
+    pub port: Option<u16>,
+    /// Path of the Unix socket that it came in by.
+    pub path: Option<Arc<str>>,
     /// Our own half of a bridge: no rule forbids it anything.
     pub bridge: bool,
 }
@@ -82,12 +86,12 @@ pub struct Peer {
 impl Peer {
     /// A client that came in by this listener.
     pub fn new(listener: usize, address: Option<SocketAddr>) -> Self {
-        Self { listener, address, bridge: false }
+        Self { listener, address, port: None, path: None, bridge: false }
     }
 
     /// Our own end of a bridge.
     pub fn bridge() -> Self {
-        Self { listener: INSIDE, address: None, bridge: true }
+        Self { bridge: true, ..Self::new(INSIDE, None) }
     }
 }
 

@@ -167,16 +167,14 @@ pub(super) fn ended(
     (LogTypes::NOTICE, line)
 }
 
-/// The line for an accepted transport connection.
+/// The line for an accepted transport connection; `port` is the configured one.
 pub(super) fn opened(peer: &Peer, port: u16) -> String {
-    let ip = peer.address.map_or_else(|| "memory".to_owned(), |address| address.ip().to_string());
-    format!("New connection from {ip}:{} on port {port}.", peer.address.map_or(0, |address| address.port()))
+    format!("New connection from {} on port {}.", address(peer), peer.port.unwrap_or(port))
 }
 
 /// The line for a transport connection that is one too many.
 pub(super) fn denied_connection(peer: &Peer) -> String {
-    let ip = peer.address.map_or_else(|| "memory".to_owned(), |address| address.ip().to_string());
-    format!("Client connection from {ip} denied: max_connections exceeded.")
+    format!("Client connection from {} denied: max_connections exceeded.", host(peer))
 }
 
 /// The line for an accepted CONNECT.
@@ -244,9 +242,18 @@ pub(super) fn publish_out(frame: &PublishFrame) -> String {
     )
 }
 
-/// Where a client is, for the log.
+/// Where a client is, for the log: as mosquitto, without brackets around an address of version 6.
 pub(super) fn address(peer: &Peer) -> String {
-    peer.address.map_or_else(|| "memory:0".to_owned(), |address| address.to_string())
+    format!("{}:{}", host(peer), peer.address.map_or(0, |address| address.port()))
+}
+
+/// The same without the port. Clients of a Unix socket have its path.
+fn host(peer: &Peer) -> String {
+    match (&peer.address, &peer.path) {
+        (Some(address), _) => address.ip().to_string(),
+        (None, Some(path)) => path.to_string(),
+        (None, None) => "memory".to_owned(),
+    }
 }
 
 /// The line of `log_type denied`: who was refused what, and which line of the ACL file decided.

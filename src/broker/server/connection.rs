@@ -6,13 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use tokio::io::DuplexStream;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::timeout;
-use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::hub::{Authenticated, BATCH, Hub};
 use crate::broker::auth::{AuthFailure, Rules};
@@ -23,9 +19,6 @@ use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion};
 use crate::net::Transport;
 use crate::net::framed::{Framed, Progress};
-
-/// How long a peer has for the TLS handshake. The engine counts the time to CONNECT.
-const TLS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of the largest packet before CONNECT was seen: one string of full length, and the rest.
 const CONNECT_LIMIT: u32 = 128 * 1024;
@@ -48,37 +41,14 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// system send a reset, which can destroy our last bytes on their way.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// What a listener accepted.
-pub enum Accepted {
-    Socket(TcpStream),
-    Pipe(DuplexStream),
-}
-
-/// Serves one connection to its end.
-pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Arc<ServerConfig>>) {
-    let (conn, wake) = hub.open(peer.clone());
-    let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
-    let secured = tokio::select! {
-        secured = secure(accepted, tls) => secured,
-        // Nothing is sent to a client before its CONNECT: the engine has ended the connection.
-        () = wake.notified() => return guard.because(Loss::Io("ended in the TLS handshake".to_owned())),
-    };
-    let transport = match secured {
-        Ok(transport) => transport,
-        Err(text) => {
-            let from = peer.address.map_or_else(String::new, |address| address.ip().to_string());
-            hub.log(LogTypes::NOTICE, &format!("Client connection from {from} failed: {text}."));
-            guard.because(Loss::Io(text));
-            return;
-        }
-    };
-    let framed = Framed::new(transport, Decoder::server(Limits { max_packet_size: CONNECT_LIMIT }));
+/// Serves one stream of MQTT to its end, and says how it ended.
+pub async fn run(hub: Arc<Hub>, conn: ConnId, peer: Peer, wake: Arc<Notify>, transport: Transport) -> Loss {
     let connection = Connection {
         hub,
         conn,
         peer,
         wake,
-        framed,
+        framed: Framed::new(transport, Decoder::server(Limits { max_packet_size: CONNECT_LIMIT })),
         connected: false,
         speaks_tls: false,
         version: ProtocolVersion::V311,
@@ -87,44 +57,7 @@ pub async fn serve(hub: Arc<Hub>, peer: Peer, accepted: Accepted, tls: Option<Ar
         more: false,
         credit: STALL_CREDIT,
     };
-    let loss = connection.run().await;
-    guard.because(loss);
-}
-
-/// Tells the hub that a connection is gone, even when its task was aborted.
-struct Lost {
-    hub: Arc<Hub>,
-    conn: ConnId,
-    loss: Loss,
-}
-
-impl Lost {
-    fn because(mut self, loss: Loss) {
-        self.loss = loss;
-    }
-}
-
-impl Drop for Lost {
-    fn drop(&mut self) {
-        self.hub.lost(self.conn, self.loss.clone());
-    }
-}
-
-/// The TLS handshake, where the listener has TLS.
-async fn secure(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Transport, String> {
-    match (accepted, tls) {
-        (Accepted::Pipe(pipe), _) => Ok(Box::new(pipe)),
-        (Accepted::Socket(socket), None) => Ok(Box::new(socket)),
-        (Accepted::Socket(socket), Some(config)) => {
-            // Boxed: a handshake is large, and every connection's task would be as large for ever.
-            let handshake = Box::pin(TlsAcceptor::from(config).accept(socket));
-            match timeout(TLS_PATIENCE, handshake).await {
-                Ok(Ok(stream)) => Ok(Box::new(TlsStream::Server(stream))),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("TLS handshake timed out".to_owned()),
-            }
-        }
-    }
+    connection.run().await
 }
 
 struct Connection {

@@ -3,12 +3,15 @@
 //! Only here the broker touches sockets, clocks and files. What a packet means is decided in
 //! [`engine`](super::engine); nothing here looks into one, but for the CONNECT's credentials.
 
+mod accept;
 mod connection;
 pub mod files;
+mod http;
 mod hub;
 mod listener;
 pub mod log_sink;
 pub mod signals;
+mod sockets;
 mod timer;
 mod tls_slot;
 
@@ -22,12 +25,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::auth::Rules;
-use super::config::Config;
+use super::config::{Config, ListenerProtocol};
 use super::log::{LogLine, LogTypes};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, memory};
 use crate::tls::material::MaterialError;
+use accept::{Door, Place};
 use hub::Hub;
-use listener::Listener;
+use listener::{Listener, Source};
 use tls_slot::TlsSlot;
 
 /// Takes the broker's log lines, in their order, outside of the hub's lock; only of types that the
@@ -111,12 +115,14 @@ impl Broker {
         Ok(Self { hub, listeners, addresses, phase, tasks, timer })
     }
 
-    /// Bound address of each listener (sockets only), in the order of `Config::listeners`.
+    /// Bound address of each listener that has a port (no Unix sockets, no pipes), in the order of
+    /// `Config::listeners`.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// How a plain client in this process reaches a listener: loopback TCP, or the memory pipe.
+    /// How a client in this process that speaks no TLS reaches a listener: loopback TCP, the Unix
+    /// socket, or the memory pipe, and a WebSocket over it where the listener wants one.
     ///
     /// # Panics
     /// If there is no listener of this index.
@@ -198,20 +204,33 @@ async fn bind(
     index: usize,
     medium: Medium,
 ) -> io::Result<(Bound, Vec<Listener>)> {
+    let listener = &config.listeners[index];
+    let websockets = listener.protocol == ListenerProtocol::WebSockets;
+    let reached = |plain: Endpoint| if websockets { plain.websocket() } else { plain };
+    let door = |place, tls| Arc::new(Door::new(index, listener, place, tls));
     if medium == Medium::Memory {
-        let (endpoint, listener) = Listener::memory(index);
+        let (address, acceptor) = memory::listener();
+        let endpoint = reached(Endpoint::Memory(address));
+        let listener = Listener { door: door(Place::Memory, None), source: Source::Memory(acceptor) };
         return Ok((Bound { address: None, endpoint, tls: None }, vec![listener]));
     }
-    let listener = &config.listeners[index];
     let tls = listener.tls.as_ref().map(TlsSlot::load).transpose().map_err(io::Error::other)?.map(Arc::new);
-    let sockets = Listener::sockets(hub, index, listener, config.local_only, tls.as_ref()).await?;
-    let address = sockets[0].address;
+    if let Some(path) = &listener.unix {
+        let source = Source::Unix(sockets::unix(hub, path).await?);
+        let place = Place::Path(path.display().to_string().into());
+        let endpoint = reached(Endpoint::Unix(path.clone()));
+        let listener = Listener { door: door(place, tls.as_ref()), source };
+        return Ok((Bound { address: None, endpoint, tls }, vec![listener]));
+    }
+    let sockets = sockets::tcp(hub, config, listener).await?;
+    let address = sockets[0].local_addr()?;
     let dialled = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    let endpoint = Endpoint::Tcp { host: dialled.to_string(), port: address.port() };
-    let listeners = sockets.into_iter().map(|socket| socket.listener).collect();
-    Ok((Bound { address: Some(address), endpoint, tls }, listeners))
+    let endpoint = reached(Endpoint::Tcp { host: dialled.to_string(), port: address.port() });
+    let door = door(Place::Port(address.port()), tls.as_ref());
+    let open = |socket| Listener { door: Arc::clone(&door), source: Source::Tcp(socket) };
+    Ok((Bound { address: Some(address), endpoint, tls }, sockets.into_iter().map(open).collect()))
 }

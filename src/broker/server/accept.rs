@@ -1,0 +1,251 @@
+//! From an accepted socket to a stream of MQTT: what a proxy says of the client, TLS, and the
+//! WebSocket, each where the listener has it, and all of it within the time that a CONNECT has.
+//!
+//! No packet is read here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt as _, DuplexStream};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsStream};
+
+use super::connection;
+use super::http;
+use super::hub::Hub;
+use super::tls_slot::TlsSlot;
+use crate::broker::config::{ListenerConfig, ListenerProtocol, ProxyVersion};
+use crate::broker::engine::{ConnId, Loss, Peer};
+use crate::broker::log::LogTypes;
+use crate::net::proxy_header::{self, ProxyHeader};
+use crate::net::websocket::handshake::{Asked, Request, read_request};
+use crate::net::websocket::{Role, WebSocket};
+use crate::net::{Io, Transport};
+
+/// How long a peer has for all handshakes together. The engine counts the time to CONNECT.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What one configured listener does with those that it accepts.
+pub struct Door {
+    /// Index into `Config::listeners`.
+    pub index: usize,
+    /// What is listened to, for the log.
+    pub place: Place,
+    tls: Option<Arc<TlsSlot>>,
+    config: ListenerConfig,
+}
+
+/// What is listened to.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A port, as it was bound.
+    Port(u16),
+    /// The path of a Unix socket.
+    Path(Arc<str>),
+    /// Nothing that has a name.
+    Memory,
+}
+
+/// What a listener accepted.
+pub enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+    Pipe(DuplexStream),
+}
+
+/// What the handshakes came to.
+enum Entered {
+    /// A stream of MQTT.
+    Mqtt(Transport),
+    /// A request for something else, to be answered when the broker has forgotten the connection.
+    Http(Transport, Box<Request>),
+    /// The peer went.
+    Gone,
+}
+
+impl Door {
+    /// Of a configured listener that is open at this place. TLS is for sockets only.
+    pub fn new(index: usize, config: &ListenerConfig, place: Place, tls: Option<&Arc<TlsSlot>>) -> Self {
+        Self { index, place, tls: tls.cloned(), config: config.clone() }
+    }
+
+    fn peer(&self, address: Option<SocketAddr>) -> Peer {
+        let mut peer = Peer::new(self.index, address);
+        match &self.place {
+            Place::Port(port) => peer.port = Some(*port),
+            Place::Path(path) => peer.path = Some(Arc::clone(path)),
+            Place::Memory => {}
+        }
+        peer
+    }
+}
+
+/// Serves one connection to its end.
+pub async fn serve(hub: Arc<Hub>, door: Arc<Door>, mut accepted: Accepted) {
+    let Ok(address) = announced(&hub, &door, &mut accepted).await else { return };
+    let peer = door.peer(address);
+    let (conn, wake) = hub.open(peer.clone());
+    let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
+    // Boxed: the handshakes are large, and every connection's task would be as large for ever.
+    let entering = Box::pin(timeout(PATIENCE, enter(&door, accepted)));
+    let entered = tokio::select! {
+        entered = entering => entered.unwrap_or_else(|_| Err("handshake timed out".to_owned())),
+        // Nothing is sent to a client before its CONNECT: the engine has ended the connection.
+        () = wake.notified() => return guard.because(Loss::Io("ended in the handshake".to_owned())),
+    };
+    match entered {
+        Ok(Entered::Mqtt(transport)) => {
+            let loss = connection::run(hub, conn, peer, wake, transport).await;
+            guard.because(loss);
+        }
+        Ok(Entered::Http(transport, request)) => {
+            guard.because(Loss::Eof);
+            http::answer(transport, &request, door.config.http_dir.as_deref()).await;
+        }
+        Ok(Entered::Gone) => guard.because(Loss::Eof),
+        Err(text) => {
+            let from = address.map_or_else(String::new, |address| address.ip().to_string());
+            hub.log(LogTypes::NOTICE, &format!("Client connection from {from} failed: {text}."));
+            guard.because(Loss::Io(text));
+        }
+    }
+}
+
+/// Tells the hub that a connection is gone, even when its task was aborted.
+struct Lost {
+    hub: Arc<Hub>,
+    conn: ConnId,
+    loss: Loss,
+}
+
+impl Lost {
+    fn because(mut self, loss: Loss) {
+        self.loss = loss;
+    }
+}
+
+impl Drop for Lost {
+    fn drop(&mut self) {
+        self.hub.lost(self.conn, self.loss.clone());
+    }
+}
+
+/// Where the client is: at the other end of the socket, or where the proxy there says. Who does
+/// not announce himself where that is wanted is not let in.
+async fn announced(hub: &Hub, door: &Door, accepted: &mut Accepted) -> Result<Option<SocketAddr>, ()> {
+    let socket = match accepted {
+        Accepted::Tcp(_, address) => Some(*address),
+        Accepted::Unix(_) | Accepted::Pipe(_) => None,
+    };
+    let version = match door.config.proxy_protocol {
+        None => return Ok(socket),
+        Some(ProxyVersion::V1) => proxy_header::Version::V1,
+        Some(ProxyVersion::V2) => proxy_header::Version::V2,
+    };
+    let header = match accepted {
+        Accepted::Tcp(stream, _) => timeout(PATIENCE, read_header(stream, version)).await,
+        Accepted::Unix(stream) => timeout(PATIENCE, read_header(stream, version)).await,
+        Accepted::Pipe(pipe) => timeout(PATIENCE, read_header(pipe, version)).await,
+    };
+    let rejected = |address: Option<SocketAddr>, why: &str| {
+        let from = address.map_or_else(String::new, |it| format!("{}:{}", it.ip(), it.port()));
+        hub.log(LogTypes::NOTICE, &format!("Connection from {from} rejected, {why}."));
+    };
+    match header {
+        Ok(Ok(header)) => {
+            let address = header.source.or(socket);
+            if door.config.proxy_requires_tls && !header.tls {
+                rejected(address, "client did not connect using TLS");
+                return Err(());
+            }
+            Ok(address)
+        }
+        // A health check of the proxy connects and goes.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(()),
+        Ok(Err(error)) => {
+            rejected(socket, &error.to_string());
+            Err(())
+        }
+        Err(_) => {
+            rejected(socket, "no PROXY header in time");
+            Err(())
+        }
+    }
+}
+
+/// Reads the header and not one byte more.
+async fn read_header(
+    stream: &mut (impl AsyncRead + Unpin),
+    version: proxy_header::Version,
+) -> io::Result<ProxyHeader> {
+    let corrupt = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut bytes = Vec::new();
+    loop {
+        let more = proxy_header::wanted(version, &bytes).map_err(corrupt)?;
+        if more == 0 {
+            return proxy_header::parse(version, &bytes).map_err(corrupt);
+        }
+        let known = bytes.len();
+        bytes.resize(known + more, 0);
+        stream.read_exact(&mut bytes[known..]).await?;
+    }
+}
+
+/// TLS and the WebSocket.
+async fn enter(door: &Door, accepted: Accepted) -> Result<Entered, String> {
+    let tls = door.tls.as_ref().map(|slot| slot.current());
+    let transport = secure(accepted, tls).await?;
+    match door.config.protocol {
+        ListenerProtocol::Mqtt => Ok(Entered::Mqtt(transport)),
+        ListenerProtocol::WebSockets => upgrade(transport, &door.config.origins).await,
+    }
+}
+
+/// The TLS handshake, where the listener has TLS.
+async fn secure(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Transport, String> {
+    match (accepted, tls) {
+        (Accepted::Pipe(pipe), _) => Ok(Box::new(pipe)),
+        (Accepted::Tcp(socket, _), None) => Ok(Box::new(socket)),
+        (Accepted::Unix(socket), None) => Ok(Box::new(socket)),
+        (Accepted::Tcp(socket, _), Some(config)) => handshake(socket, config).await,
+        (Accepted::Unix(socket), Some(config)) => handshake(socket, config).await,
+    }
+}
+
+async fn handshake<S>(socket: S, config: Arc<ServerConfig>) -> Result<Transport, String>
+where
+    S: Io + 'static,
+{
+    match TlsAcceptor::from(config).accept(socket).await {
+        Ok(stream) => Ok(Box::new(TlsStream::Server(stream))),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The request for a WebSocket and its answer.
+async fn upgrade(mut transport: Transport, origins: &[String]) -> Result<Entered, String> {
+    let (request, early) = match read_request(&mut transport).await {
+        Ok(Some(Ok(request))) => request,
+        Ok(Some(Err(refusal))) => {
+            http::refuse(transport, refusal).await;
+            return Err(refusal.to_string());
+        }
+        Ok(None) => return Ok(Entered::Gone),
+        Err(error) => return Err(error.to_string()),
+    };
+    match request.asked(origins) {
+        Ok(Asked::WebSocket(answer)) => {
+            http::send(&mut transport, answer.as_bytes()).await.map_err(|error| error.to_string())?;
+            Ok(Entered::Mqtt(Box::new(WebSocket::new(transport, Role::Server, early))))
+        }
+        Ok(Asked::Plain) => Ok(Entered::Http(transport, Box::new(request))),
+        Err(refusal) => {
+            http::refuse(transport, refusal).await;
+            Err(refusal.to_string())
+        }
+    }
+}
