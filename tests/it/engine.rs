@@ -18,6 +18,9 @@
 //! +30s                               time passes, deadlines are met one by one
 //! log> Client a disconnected.        the next line of the log (of types that `log` chose)
 //! log*                               … the lines so far are of no interest
+//! set persistence true               state is kept; then:
+//! crash                              the broker is gone with all connections, and is back at once
+//! stop                               the broker ends
 //! reload                             the `set` and `acl` lines since are the new configuration
 //! ```
 //!
@@ -35,7 +38,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use mqttlab::broker::auth::{Acl, Passwords, Rules, Zone};
 use mqttlab::broker::config::{Compat, Config, ListenerConfig, LogConfig, SecurityConfig, SessionLimits};
-use mqttlab::broker::engine::{ConnId, Engine, Loss, Output, Peer};
+use mqttlab::broker::engine::{ConnId, Engine, Kept, Loss, Output, Peer, Record};
 use mqttlab::broker::log::LogTypes;
 use mqttlab::diagnostic::Source;
 use mqttlab::mqtt::codec::{Decoder, Limits, MAX_REMAINING_LENGTH};
@@ -55,6 +58,7 @@ struct Setup {
     acl: Option<String>,
     passwords: Option<String>,
     sys_interval: Option<Duration>,
+    persistence: bool,
 }
 
 /// A connection of an actor, as its client sees it.
@@ -70,6 +74,8 @@ struct Wire {
 struct Run {
     setup: Setup,
     engine: Option<Engine>,
+    /// What earlier engines have kept.
+    records: Vec<Vec<Record>>,
     now: Instant,
     version: ProtocolVersion,
     actors: BTreeMap<String, Wire>,
@@ -91,6 +97,7 @@ impl Default for Setup {
             acl: None,
             passwords: None,
             sys_interval: None,
+            persistence: false,
         }
     }
 }
@@ -182,6 +189,7 @@ impl Setup {
                 let secs = u64::from(number()?);
                 self.sys_interval = (secs > 0).then(|| Duration::from_secs(secs));
             }
+            "persistence" => self.persistence = value == "true",
             "compat" => self.compat = Compat::parse(value).ok_or("compat 2.0 or 2.1")?,
             other => return Err(format!("no option {other}")),
         }
@@ -238,6 +246,7 @@ impl Run {
         Self {
             setup: Setup::default(),
             engine: None,
+            records: Vec::new(),
             now: Instant::now(),
             version,
             actors: BTreeMap::new(),
@@ -261,6 +270,9 @@ impl Run {
         if let Some(listener) = line.strip_prefix("via ") {
             self.via = listener.parse().map_err(|e| format!("via: {e}"))?;
             return Ok(());
+        }
+        if line == "crash" {
+            return self.crash();
         }
         if line == "stop" {
             let now = self.now;
@@ -300,9 +312,29 @@ impl Run {
 
     fn engine(&mut self) -> Result<&mut Engine, String> {
         if self.engine.is_none() {
-            self.engine = Some(Engine::new(self.setup.config(), self.setup.rules()?, 1, self.now));
+            let mut engine = Engine::new(self.setup.config(), self.setup.rules()?, 1, self.now);
+            if self.setup.persistence {
+                let mut kept = Kept::default();
+                self.records.iter().for_each(|batch| kept.apply(batch.iter().cloned()));
+                engine.restore(kept, self.now);
+            }
+            self.engine = Some(engine);
         }
         self.engine.as_mut().ok_or_else(|| "an engine".to_owned())
+    }
+
+    /// The engine is dropped, and another one begins with what it kept.
+    fn crash(&mut self) -> Result<(), String> {
+        if let Some(mut engine) = self.engine.take() {
+            self.records.push(engine.take_records());
+        }
+        match self.actors.iter().find(|(_, wire)| !wire.bytes.is_empty()) {
+            Some((actor, _)) => return Err(format!("before the crash: {actor} did not expect all it got")),
+            None => self.actors.clear(),
+        }
+        self.engine()?;
+        self.serve();
+        Ok(())
     }
 
     fn pass(&mut self, time: Duration) -> Result<(), String> {

@@ -1,8 +1,11 @@
-//! Many clients against one engine, on bytes that arrive in pieces and connections that break, all
-//! drawn from a seed: what QoS 1 and 2, order and the receive maximum promise must hold in every run.
+//! Many clients against one engine, on bytes that arrive in pieces, connections that break and a
+//! broker that crashes and comes back with what it had on disk, all drawn from a seed: what QoS 1 and
+//! 2, order, the receive maximum and retained messages promise must hold in every run.
 //!
 //! No sockets and no clock. A failing run prints its seed; `SEED=17 cargo test --test it simulation`
-//! runs that one alone.
+//! runs that one alone, `SEEDS=10000` runs so many.
+
+mod disk;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use mqttlab::broker::auth::{Rules, Zone};
 use mqttlab::broker::config::{Config, SecurityConfig, SessionLimits};
-use mqttlab::broker::engine::{ConnId, Engine, Loss, Output, Peer};
+use mqttlab::broker::engine::{ConnId, Engine, Kept, Loss, Output, Peer};
 use mqttlab::mqtt::codec::{self, Decoder, Limits};
 use mqttlab::mqtt::packet::{
     Ack, Connect, Disconnect, Publish, Subscribe, Subscription, SubscriptionOptions,
@@ -21,12 +24,15 @@ use mqttlab::mqtt::{
 };
 
 use crate::support::random::Random;
+use disk::Disk;
 
 /// Seeds of one test run.
 const SEEDS: u64 = 300;
 /// Random steps before everything is brought to rest.
 const STEPS: usize = 600;
 const TOPICS: usize = 3;
+/// One step in so many is a crash of the broker.
+const CRASH: usize = 150;
 
 /// What a client has sent and not finished.
 enum Outgoing {
@@ -64,6 +70,9 @@ struct Client {
     owed: VecDeque<Packet>,
     received: Vec<(String, QoS)>,
     sent: usize,
+    /// The last message that it retained, and the last of those that was acknowledged.
+    retained: usize,
+    retained_surely: usize,
 }
 
 /// A message as its publisher sent it.
@@ -75,6 +84,9 @@ struct Sent {
 
 struct World {
     engine: Engine,
+    disk: Disk,
+    config: Arc<Config>,
+    rules: Arc<Rules>,
     random: Random,
     now: Instant,
     clients: Vec<Client>,
@@ -126,6 +138,8 @@ impl Client {
             owed: VecDeque::new(),
             received: Vec::new(),
             sent: 0,
+            retained: 0,
+            retained_surely: 0,
         }
     }
 
@@ -167,6 +181,7 @@ impl Client {
             Packet::Publish(publish) => self.on_publish(&publish, limit),
             Packet::PubAck(ack) => self.finish(ack.id, false),
             Packet::PubRec(ack) => {
+                self.accepted(ack.id);
                 if let Some((_, outgoing)) = self.outgoing.values_mut().find(|(id, _)| *id == ack.id) {
                     *outgoing = Outgoing::Release;
                 }
@@ -235,7 +250,21 @@ impl Client {
         }
     }
 
+    /// The broker has taken over this message.
+    fn accepted(&mut self, id: PacketId) {
+        if let Some((_, Outgoing::Publish(publish))) = self.outgoing.values().find(|(open, _)| *open == id)
+            && publish.retain
+        {
+            let text = std::str::from_utf8(&publish.payload).expect("our own text");
+            let number = text.rsplit('/').next().and_then(|number| number.parse().ok());
+            self.retained_surely = number.expect("our own number");
+        }
+    }
+
     fn finish(&mut self, id: PacketId, released: bool) {
+        if !released {
+            self.accepted(id);
+        }
         self.outgoing
             .retain(|_, (open, outgoing)| *open != id || matches!(outgoing, Outgoing::Release) != released);
     }
@@ -256,10 +285,26 @@ impl World {
         let now = Instant::now();
         let max_inflight = [0, 1, 3, 20][random.below(4)];
         let rules = Rules::new(vec![Zone { allow_anonymous: true, ..Zone::default() }]);
-        let engine = Engine::new(config(max_inflight), Arc::new(rules), seed, now);
+        let (config, rules) = (config(max_inflight), Arc::new(rules));
+        let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&rules), seed, now);
+        engine.restore(Kept::default(), now);
+        let disk = Disk::default();
         let count = 2 + random.below(4);
         let clients = (0..count).map(|index| Client::new(index, &mut random)).collect();
-        Self { engine, random, now, clients, sent: Vec::new(), order: 0, limit: max_inflight, digest: 0 }
+        let limit = max_inflight;
+        Self {
+            engine,
+            disk,
+            config,
+            rules,
+            random,
+            now,
+            clients,
+            sent: Vec::new(),
+            order: 0,
+            limit,
+            digest: 0,
+        }
     }
 
     /// What the engine may have open towards a client.
@@ -292,6 +337,33 @@ impl World {
     fn drop_connection(&mut self, index: usize) {
         if let Some(wire) = self.clients[index].wire.take() {
             self.engine.handle_loss(wire.conn, Loss::Eof, self.now);
+            self.disk.write(&mut self.engine);
+        }
+    }
+
+    /// The broker is gone and comes back with what was on its disk; all connections are cut.
+    fn crash(&mut self) {
+        let (config, rules) = (Arc::clone(&self.config), Arc::clone(&self.rules));
+        self.engine = self.disk.crash(config, rules, &mut self.random, self.now);
+        for client in &mut self.clients {
+            client.wire = None;
+        }
+        self.check_retained();
+    }
+
+    fn check_retained(&mut self) {
+        let found = disk::retained(&mut self.engine, self.now);
+        self.disk.write(&mut self.engine);
+        for client in &self.clients {
+            let number = found.get(&format!("r/{}", client.name)).map_or(0, |text| {
+                text.rsplit('/').next().and_then(|number| number.parse().ok()).expect("our own number")
+            });
+            assert!(
+                (client.retained_surely..=client.retained).contains(&number),
+                "{}: number {number} is retained, {} was acknowledged",
+                client.name,
+                client.retained_surely
+            );
         }
     }
 
@@ -306,14 +378,21 @@ impl World {
         {
             return;
         }
+        // At one QoS a client: a QoS 1 message that is repeated may come behind a QoS 2 one.
+        let retained_at = if index.is_multiple_of(2) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
+        let retain = qos == retained_at && self.random.one_in(4);
         client.sent += 1;
         let payload = format!("{}/{topic}/{}/{}", client.name, qos.as_u8(), client.sent);
+        let topic_name = if retain { format!("r/{}", client.name) } else { topic_name(topic) };
+        if retain {
+            client.retained = client.sent;
+        }
         let id = (qos > QoS::AtMostOnce).then_some(client.next_id);
         let publish = Publish {
             dup: false,
             qos,
-            retain: false,
-            topic: TopicName::new(topic_name(topic)).expect("a topic"),
+            retain,
+            topic: TopicName::new(topic_name).expect("a topic"),
             id,
             payload: payload.clone().into(),
             properties: Properties::new(),
@@ -322,7 +401,9 @@ impl World {
             client.next_id = if id.get() < 60_000 { id.next() } else { PacketId::FIRST };
             self.order += 1;
             client.outgoing.insert(self.order, (id, Outgoing::Publish(publish.clone())));
-            self.sent.push(Sent { topic, qos, payload });
+            if !retain {
+                self.sent.push(Sent { topic, qos, payload });
+            }
         }
         client.send(&Packet::Publish(publish));
     }
@@ -339,6 +420,7 @@ impl World {
                 }
                 packet => self.engine.handle_packet(wire.conn, packet, size, self.now),
             }
+            self.disk.write(&mut self.engine);
         }
     }
 
@@ -352,6 +434,10 @@ impl World {
                 let mut frames = Vec::new();
                 let most = 1 + self.random.below(200);
                 let drained = self.engine.take_frames(conn, most, &mut frames, self.now);
+                self.disk.write(&mut self.engine);
+                if !frames.is_empty() {
+                    self.disk.barrier();
+                }
                 let version = self.engine.version(conn).expect("it has spoken");
                 let mut bytes = BytesMut::new();
                 for frame in frames {
@@ -386,6 +472,9 @@ impl World {
 
     fn step(&mut self) {
         let index = self.random.below(self.clients.len());
+        if self.random.one_in(CRASH) {
+            self.crash();
+        }
         match self.random.below(16) {
             0 if self.random.one_in(4) => self.drop_connection(index),
             0 if self.random.one_in(4) => self.clients[index].send(&Packet::PingReq),
@@ -481,6 +570,7 @@ fn run(seed: u64) -> u64 {
     }
     world.settle();
     world.check();
+    world.check_retained();
     for index in 0..world.clients.len() {
         world.clients[index].send(&Packet::Disconnect(Disconnect::default()));
         world.clients[index].pay();
@@ -492,7 +582,7 @@ fn run(seed: u64) -> u64 {
 fn promises_hold_in_every_run() {
     let seeds = match std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seed..seed + 1,
-        None => 0..SEEDS,
+        None => 0..std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS),
     };
     for seed in seeds {
         if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {

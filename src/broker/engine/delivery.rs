@@ -15,6 +15,7 @@ use crate::text::escape;
 
 use super::connection::Connection;
 use super::inflight::Stage;
+use super::journal::Pen;
 use super::limits::{BACKLOG_HARD_BYTES, BACKLOG_SOFT_BYTES, REPLAY_BYTES, REPLAY_SCAN};
 use super::publication::{Delivery, Frame, Publication, PublishFrame, SubscriptionIds};
 use super::retained::Found;
@@ -119,7 +120,8 @@ impl Engine {
                 if delivery.qos == QoS::AtMostOnce
                     || (session.queue.is_empty() && session.inflight.has_room(session.window)) =>
             {
-                if let Some(frame) = window(session, connection, delivery) {
+                let mut pen = self.journal.pen(session.journal_key());
+                if let Some(frame) = window(session, connection, delivery, &mut pen) {
                     self.outputs.log(LogTypes::DEBUG, || {
                         let to = escape(&session.identity.client_id);
                         format!("Sending PUBLISH to {to} {}", phrases::publish_out(&frame))
@@ -130,7 +132,10 @@ impl Engine {
                 true
             }
             // [MQTT-3.1.2-5]
-            _ => session.queue.push(delivery, limit, now),
+            _ => {
+                let mut pen = self.journal.pen(session.journal_key());
+                session.queue.push(delivery, limit, now, &mut pen)
+            }
         };
         if taken {
             // Said again only after all that waited has gone, or a slow reader would fill the log.
@@ -156,6 +161,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(conn) = session.conn else { return };
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        let mut pen = self.journal.pen(session.journal_key());
         let debug = self.outputs.logs(LogTypes::DEBUG);
         let waiting = connection.outbox.len();
         while let Some((packet_id, stage)) = session.inflight.next_again(session.window) {
@@ -175,13 +181,13 @@ impl Engine {
                     if decision.allowed && takes(connection, &frame) {
                         connection.outbox.push(Frame::Publish(frame));
                     } else {
-                        session.inflight.remove(packet_id);
+                        session.inflight.remove(packet_id, &mut pen);
                     }
                 }
             }
         }
         while session.inflight.has_room(session.window) {
-            let Some(delivery) = session.queue.pop(now) else { break };
+            let Some(delivery) = session.queue.pop(now, &mut pen) else { break };
             let who = &session.identity;
             let topic = delivery.publication.topic.as_str();
             let decision = self.rules.check(who.zone, who.subject(), topic, Access::Read);
@@ -190,7 +196,7 @@ impl Engine {
                 self.outputs.log(LogTypes::DENIED, || phrases::denied("read of", topic, who, peer, decision));
                 continue;
             }
-            let Some(frame) = window(session, connection, delivery) else { continue };
+            let Some(frame) = window(session, connection, delivery, &mut pen) else { continue };
             if debug {
                 let to = escape(&session.identity.client_id);
                 self.outputs.log(LogTypes::DEBUG, || {
@@ -308,13 +314,18 @@ fn takes(connection: &Connection, frame: &PublishFrame) -> bool {
 
 /// The frame of a message, taken into the window above QoS 0. `None` if the client takes no packet
 /// that large: then it counts as delivered. `[MQTT-3.1.2-25]` of 5.0
-fn window(session: &mut Session, connection: &Connection, delivery: Delivery) -> Option<PublishFrame> {
+fn window(
+    session: &mut Session,
+    connection: &Connection,
+    delivery: Delivery,
+    pen: &mut Pen<'_>,
+) -> Option<PublishFrame> {
     let mut frame = PublishFrame::new(delivery, None);
     if !takes(connection, &frame) {
         return None;
     }
     if frame.delivery.qos != QoS::AtMostOnce {
-        frame.id = Some(session.inflight.insert(frame.delivery.clone()));
+        frame.id = Some(session.inflight.insert(frame.delivery.clone(), pen));
     }
     Some(frame)
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::connection::State;
 use super::publication::Frame;
+use super::session::Session;
 use super::{ConnId, Drained, Engine};
 
 impl Engine {
@@ -22,6 +23,7 @@ impl Engine {
         connection.woken = true;
         let id = connection.session();
         let mut session = id.and_then(|id| self.sessions.get_mut(id));
+        let key = session.as_deref().and_then(Session::journal_key);
         let mut taken = 0;
         let mut freed = false;
         while taken < max_bytes {
@@ -33,7 +35,7 @@ impl Engine {
                 if publication.is_expired(now) && slot.as_ref().is_none_or(|(id, it)| !it.was_written(*id)) {
                     // [MQTT-3.3.2-5], [MQTT-4.3.3-7] of 5.0
                     if let Some((id, inflight)) = slot {
-                        inflight.remove(id);
+                        inflight.remove(id, &mut self.journal.pen(key));
                         freed = true;
                     }
                     continue;

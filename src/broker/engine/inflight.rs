@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use crate::mqtt::{PacketId, QoS};
 
+use super::journal::{Pen, Record};
 use super::publication::Delivery;
 
 /// Identifiers there are: 1 to 65,535.
@@ -57,11 +58,27 @@ impl Inflight {
 
     /// Takes a message into the window under a new identifier. [MQTT-2.3.1-4], [MQTT-4.3.2-1],
     /// [MQTT-4.3.3-1] 5: [MQTT-2.2.1-4], [MQTT-4.3.2-1], [MQTT-4.3.3-1]
-    pub fn insert(&mut self, delivery: Delivery) -> PacketId {
+    pub fn insert(&mut self, delivery: Delivery, pen: &mut Pen<'_>) -> PacketId {
         let id = nth_after(self.first, self.slots.len());
+        pen.sent(id, &delivery);
         self.slots.push_back(Some(Slot { stage: Stage::Publish(delivery), written: false, active: true }));
         self.active += 1;
         id
+    }
+
+    /// Puts back what was in flight before the broker was restarted, the oldest first; false if the
+    /// identifier does not fit behind the others.
+    pub fn restore(&mut self, id: PacketId, stage: Stage) -> bool {
+        if self.slots.is_empty() {
+            self.first = id;
+        }
+        let index = self.index(id);
+        if index < self.slots.len() {
+            return false;
+        }
+        self.slots.resize_with(index, || None);
+        self.slots.push_back(Some(Slot { stage, written: true, active: false }));
+        true
     }
 
     /// The message with this identifier.
@@ -70,18 +87,20 @@ impl Inflight {
     }
 
     /// PUBREC came: the message is the client's, its identifier is held until PUBCOMP.
-    pub fn release(&mut self, id: PacketId) {
+    pub fn release(&mut self, id: PacketId, pen: &mut Pen<'_>) {
         let index = self.index(id);
         if let Some(Some(slot)) = self.slots.get_mut(index) {
             slot.stage = Stage::Release;
+            pen.add(|key| Record::Released(key, 0, id));
         }
     }
 
     /// The message is done with: the identifier is free.
-    pub fn remove(&mut self, id: PacketId) {
+    pub fn remove(&mut self, id: PacketId, pen: &mut Pen<'_>) {
         let index = self.index(id);
         if let Some(slot) = self.slots.get_mut(index).and_then(Option::take) {
             self.active -= usize::from(slot.active);
+            pen.add(|key| Record::Done(key, id));
         }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
@@ -173,6 +192,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::broker::engine::journal::Journal;
     use crate::broker::engine::publication::Publication;
     use crate::broker::engine::session::SessionId;
     use crate::mqtt::packet::Publish;
@@ -201,11 +221,11 @@ mod tests {
         let mut inflight = Inflight::default();
         let mut open = VecDeque::new();
         for _ in 0..200_000 {
-            let new = inflight.insert(delivery(QoS::AtLeastOnce));
+            let new = inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
             assert!(!open.contains(&new));
             open.push_back(new);
             if open.len() == 20 {
-                inflight.remove(open.pop_front().expect("20 of them"));
+                inflight.remove(open.pop_front().expect("20 of them"), &mut Journal::default().pen(None));
             }
         }
     }
@@ -213,36 +233,36 @@ mod tests {
     #[test]
     fn a_message_that_is_never_acknowledged_stops_at_the_last_identifier() {
         let mut inflight = Inflight::default();
-        let stuck = inflight.insert(delivery(QoS::AtLeastOnce));
+        let stuck = inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
         let mut sent = 1;
         while inflight.has_room(20) {
-            let new = inflight.insert(delivery(QoS::AtLeastOnce));
-            inflight.remove(new);
+            let new = inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
+            inflight.remove(new, &mut Journal::default().pen(None));
             sent += 1;
         }
         assert_eq!(sent, IDS);
-        inflight.remove(stuck);
+        inflight.remove(stuck, &mut Journal::default().pen(None));
         assert!(inflight.has_room(20));
-        assert_eq!(inflight.insert(delivery(QoS::AtLeastOnce)), id(1));
+        assert_eq!(inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None)), id(1));
     }
 
     #[test]
     fn sends_again_in_order_as_the_window_allows() {
         let mut inflight = Inflight::default();
         for qos in [QoS::ExactlyOnce, QoS::AtLeastOnce, QoS::ExactlyOnce, QoS::AtLeastOnce] {
-            inflight.insert(delivery(qos));
+            inflight.insert(delivery(qos), &mut Journal::default().pen(None));
         }
-        inflight.release(id(3));
+        inflight.release(id(3), &mut Journal::default().pen(None));
         inflight.rewind();
         let mut again = |limit| inflight.next_again(limit).map(|(id, _)| id.get());
         // The PUBREL is first and takes a place of the window until PUBCOMP.
         assert_eq!((again(2), again(2), again(2)), (Some(3), Some(1), None));
-        inflight.remove(id(3));
+        inflight.remove(id(3), &mut Journal::default().pen(None));
         let mut again = |limit| inflight.next_again(limit).map(|(id, _)| id.get());
         assert_eq!((again(2), again(2)), (Some(2), None));
-        inflight.remove(id(9));
-        inflight.remove(id(1));
-        inflight.remove(id(2));
+        inflight.remove(id(9), &mut Journal::default().pen(None));
+        inflight.remove(id(1), &mut Journal::default().pen(None));
+        inflight.remove(id(2), &mut Journal::default().pen(None));
         assert!(!inflight.has_room(2));
         assert_eq!(inflight.next_again(2).map(|(id, _)| id.get()), Some(4));
         assert!(inflight.has_room(2));

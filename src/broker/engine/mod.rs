@@ -13,6 +13,8 @@ mod deadline;
 mod delivery;
 mod drain;
 mod inflight;
+mod journal;
+mod kept;
 mod limits;
 mod on_ack;
 mod on_auth;
@@ -28,6 +30,7 @@ mod phrases;
 mod publication;
 mod queue;
 mod random;
+mod restore;
 mod retained;
 mod session;
 mod shared;
@@ -48,12 +51,15 @@ use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 
+pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
+pub use kept::Kept;
 pub use publication::{Frame, Publication, PublishFrame};
 pub use stats::{Refused, Stats};
 
 use connection::{Connections, State};
 use deadline::{Deadlines, Timer};
 use delivery::Hit;
+use journal::Journal;
 use limits::{CONNECT_TIMEOUT, MAX_ANSWERS};
 use outputs::Outputs;
 use phrases::Ending;
@@ -133,6 +139,7 @@ pub struct Engine {
     retained: Retained,
     deadlines: Deadlines,
     outputs: Outputs,
+    journal: Journal,
     stats: Stats,
     /// Messages that are held.
     ledger: Arc<Ledger>,
@@ -162,6 +169,7 @@ impl Engine {
             retained: Retained::default(),
             deadlines: Deadlines::default(),
             outputs,
+            journal: Journal::default(),
             stats: Stats::default(),
             ledger: Arc::default(),
             sys: Sys::new(now),
@@ -295,6 +303,12 @@ impl Engine {
         self.outputs.pop()
     }
 
+    /// What changed in the state that is kept, since the last time. The records belong together, and
+    /// stand in the order in which they are to be kept. None before [`Engine::restore`].
+    pub fn take_records(&mut self) -> Vec<Record> {
+        self.journal.take()
+    }
+
     /// Moves frames of about `max_bytes` to the connection's task, which encodes them outside of
     /// the lock. What was taken counts as written: the task calls this only when it can write.
     pub fn take_frames(
@@ -366,6 +380,7 @@ impl Engine {
     /// The server ends: every connection is told (5.0) and closed, and one that comes later at once.
     pub fn shut_down(&mut self, now: Instant) {
         self.ended = true;
+        self.release_wills(now);
         for conn in self.connections.ids() {
             self.close(conn, &Ending::ShuttingDown, now);
         }

@@ -6,6 +6,7 @@ use crate::mqtt::packet::Ack;
 use crate::mqtt::{Packet, QoS, ReasonCode};
 
 use super::inflight::Stage;
+use super::journal::Record;
 use super::phrases::Ending;
 use super::session::SessionId;
 use super::{ConnId, Engine};
@@ -18,7 +19,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else { return };
         match session.inflight.stage(ack.id).map(Stage::qos) {
             Some(Some(QoS::AtLeastOnce)) => {
-                session.inflight.remove(ack.id);
+                session.inflight.remove(ack.id, &mut self.journal.pen(session.journal_key()));
                 self.fill(id, now);
             }
             Some(_) => self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now),
@@ -37,11 +38,11 @@ impl Engine {
             }
             Some(_) if !ack.reason.is_success() => {
                 // [MQTT-4.4.0-2], [MQTT-4.8.2-6], [U5-4.9-1] of 5.0
-                session.inflight.remove(ack.id);
+                session.inflight.remove(ack.id, &mut self.journal.pen(session.journal_key()));
                 return self.fill(id, now);
             }
             Some(_) => {
-                session.inflight.release(ack.id);
+                session.inflight.release(ack.id, &mut self.journal.pen(session.journal_key()));
                 ReasonCode::SUCCESS
             }
             // [MQTT-4.3.3-4] of 5.0: an error wants no PUBREL
@@ -59,6 +60,7 @@ impl Engine {
         self.debug(id, |id| format!("Received PUBREL from {id} (Mid: {})", ack.id));
         let Some(session) = self.sessions.get_mut(id) else { return };
         let reason = if session.received.remove(&ack.id) {
+            self.journal.pen(session.journal_key()).add(|key| Record::Finished(key, ack.id));
             ReasonCode::SUCCESS
         } else {
             // [U5-3.6.2-1] of 5.0
@@ -74,7 +76,7 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else { return };
         match session.inflight.stage(ack.id) {
             Some(Stage::Release) => {
-                session.inflight.remove(ack.id);
+                session.inflight.remove(ack.id, &mut self.journal.pen(session.journal_key()));
                 self.fill(id, now);
             }
             Some(Stage::Publish(_)) => {

@@ -171,7 +171,16 @@ impl Engine {
             // [MQTT-4.9.0-1], [U5-3.1.2-4] of 5.0
             session.window = own_limit.min(connect.properties.receive_maximum().unwrap_or(u16::MAX));
             // [MQTT-3.1.2-8], [MQTT-3.1.2-12] 5: [MQTT-3.1.2-7]
-            session.will = connect.will.as_ref().map(|will| Box::new(will::keep(will)));
+            let will = connect.will.as_ref().map(|will| Box::new(will::keep(will)));
+            let had_will = std::mem::replace(&mut session.will, will).is_some();
+            if self.journal.is_on() {
+                if session.key == 0 {
+                    session.key = self.journal.new_key();
+                }
+                session.durable |= lifetime != Lifetime::Connection;
+                self.record_presence(id);
+                self.record_will(id, had_will);
+            }
         }
         let keep_alive = self.keep_alive(connect);
         let Some(connection) = self.connections.get_mut(conn) else { return };

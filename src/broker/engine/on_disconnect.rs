@@ -13,6 +13,7 @@ use crate::text::escape;
 
 use super::connection::State;
 use super::deadline::Timer;
+use super::journal::Record;
 use super::limits::CLOSE_GRACE;
 use super::phrases::{self, Ending};
 use super::publication::after;
@@ -114,7 +115,7 @@ impl Engine {
         if let Some(session) = session {
             self.stats.clients_connected -= 1;
             // [MQTT-3.1.2-10], [MQTT-3.14.4-3]
-            let keeps_will = !matches!(ending, Ending::Goodbye(ReasonCode::SUCCESS) | Ending::ShuttingDown);
+            let keeps_will = !matches!(ending, Ending::Goodbye(ReasonCode::SUCCESS));
             self.detach(session, keeps_will, now);
         }
     }
@@ -132,21 +133,29 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.conn = None;
         session.inflight.rewind();
-        if !keeps_will {
-            session.will = None;
+        let key = session.key;
+        if !keeps_will && session.will.take().is_some() {
+            self.journal.add(|| Record::WillGone(key));
         }
         let delay = session.will.as_deref().map(will::delay);
-        match session.lifetime {
+        let ends = match session.lifetime {
             Lifetime::Connection => return self.end_session(id, now),
-            Lifetime::Secs(secs) => self.deadlines.set(Timer::Session(id), after(now, secs)),
-            Lifetime::Forever => {}
+            Lifetime::Secs(secs) => Some(after(now, secs)),
+            Lifetime::Forever => None,
+        };
+        if let Some(at) = ends {
+            self.deadlines.set(Timer::Session(id), at);
         }
+        self.record_absence(id, ends);
         match delay {
             None => {}
             // [MQTT-3.1.2-8] 5: [MQTT-3.1.2-8]
             Some(0) => self.release_will(id, now),
             // [MQTT-3.1.2-8] of 5.0; if the session ends first, that releases it.
-            Some(secs) => self.deadlines.set(Timer::Will(id), after(now, secs)),
+            Some(secs) => {
+                self.journal.add(|| Record::WillDue(key, after(now, secs)));
+                self.deadlines.set(Timer::Will(id), after(now, secs));
+            }
         }
     }
 
@@ -154,13 +163,28 @@ impl Engine {
     /// waited go to nobody else, and what it retained stays. [MQTT-3.1.2-7] 5: [MQTT-4.8.2-5]
     pub(super) fn end_session(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.remove(id) else { return };
+        self.journal.pen(session.journal_key()).add(Record::SessionEnded);
         for filter in session.subscriptions.keys() {
             self.subscriptions.remove(id, filter);
         }
         self.deadlines.cancel(&Timer::Session(id));
         self.deadlines.cancel(&Timer::Will(id));
         if let Some(will) = session.will {
+            self.journal.add(|| Record::WillGone(session.key));
             self.publish_will(&session.identity, *will, id, now);
+        }
+    }
+
+    /// The server ends: all wills go out as in mosquitto, while there is somebody to get them. One
+    /// with a delay goes on waiting after the restart if its session does.
+    pub(super) fn release_wills(&mut self, now: Instant) {
+        for id in self.sessions.ids() {
+            let Some(session) = self.sessions.get(id) else { continue };
+            let Some(will) = session.will.as_deref() else { continue };
+            let lasts = self.journal.is_on() && session.lifetime != Lifetime::Connection;
+            if will::delay(will) == 0 || !lasts {
+                self.release_will(id, now);
+            }
         }
     }
 
@@ -169,11 +193,13 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(will) = session.will.take() else { return };
         let identity = session.identity.clone();
+        let key = session.key;
+        self.journal.add(|| Record::WillGone(key));
         self.deadlines.cancel(&Timer::Will(id));
         self.publish_will(&identity, *will, id, now);
     }
 
-    fn publish_will(&mut self, who: &Identity, will: Will, origin: SessionId, now: Instant) {
+    pub(super) fn publish_will(&mut self, who: &Identity, will: Will, origin: SessionId, now: Instant) {
         let topic = will.topic.clone();
         let decision = self.rules.check(who.zone, who.subject(), topic.as_str(), Access::Write);
         if !decision.allowed {

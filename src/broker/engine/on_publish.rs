@@ -11,6 +11,7 @@ use crate::text::escape;
 
 use super::deadline::Timer;
 use super::delivery::Reach;
+use super::journal::Record;
 use super::limits::MAX_TOPIC_SEPARATORS;
 use super::phrases::{self, Ending};
 use super::publication::{Publication, owned};
@@ -52,6 +53,7 @@ impl Engine {
         // [MQTT-3.3.5-2] 5: [MQTT-4.3.3-9], [MQTT-4.3.3-10]
         if qos == QoS::ExactlyOnce && (reason.is_success() || !session.version.is_v5()) {
             session.received.insert(packet_id);
+            self.journal.pen(session.journal_key()).add(|key| Record::Received(key, packet_id));
         }
         self.acknowledge(conn, id, qos, packet_id, reason);
     }
@@ -141,7 +143,7 @@ impl Engine {
     }
 
     fn retain(&mut self, publication: &Arc<Publication>) {
-        if !self.retained.set(publication) {
+        if !self.retained.set(publication, &mut self.journal) {
             self.stats.refused.retained += 1;
             self.outputs.log(LogTypes::WARNING, || {
                 "Too many retained messages: a new one was not stored.".to_owned()

@@ -8,6 +8,7 @@ use crate::mqtt::packet::{RetainHandling, SubAck, Subscribe, Subscription, Unsub
 use crate::mqtt::{Packet, Properties, QoS, ReasonCode, TopicFilter};
 use crate::text::escape;
 
+use super::journal::Record;
 use super::limits::{MAX_SUBSCRIPTIONS, MAX_TOPIC_SEPARATORS};
 use super::on_publish::separators;
 use super::phrases::Ending;
@@ -80,6 +81,9 @@ impl Engine {
         };
         let grant = Grant::new(*options, subscription_id);
         let new = self.subscriptions.insert(id, &filter, grant);
+        self.journal
+            .pen(session.journal_key())
+            .add(|key| Record::Subscribed(key, filter.clone(), *options, subscription_id));
         let client_id = &session.identity.client_id;
         self.outputs.log(LogTypes::SUBSCRIBE, || {
             format!("{} {} {}", escape(client_id), options.qos, escape(filter.as_str()))
@@ -121,6 +125,7 @@ impl Engine {
         // What is on its way is finished. [MQTT-3.10.4-1], [MQTT-3.10.4-2], [MQTT-3.10.4-3]
         // 5: [U5-3.11.3-1]
         if session.subscriptions.remove(filter).is_some() && self.subscriptions.remove(id, filter) {
+            self.journal.pen(session.journal_key()).add(|key| Record::Unsubscribed(key, filter.clone()));
             ReasonCode::SUCCESS
         } else {
             ReasonCode::NO_SUBSCRIPTION_EXISTED

@@ -28,7 +28,7 @@ impl Engine {
                     self.end_session(session, now);
                 }
                 Timer::Sys => self.on_sys_interval(now),
-                Timer::Retained(topic) => self.retained.expire(&topic, now),
+                Timer::Retained(topic) => self.retained.expire(&topic, now, &mut self.journal),
             }
         }
     }

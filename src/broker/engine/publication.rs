@@ -1,6 +1,7 @@
 //! A publication: one message inside the broker, stored once however many receive it; a delivery:
 //! it as one session gets it; a frame: it (or any packet) addressed to one connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ pub struct Publication {
     pub(super) serial: u64,
     /// Where it is counted while it lives, if it is held.
     entry: Option<Entry>,
+    /// It is in the journal.
+    stored: AtomicBool,
     /// What is the same for all 5.0 receivers, encoded for the first of them.
     body: OnceLock<Box<PublishBody>>,
 }
@@ -53,8 +56,9 @@ impl Publication {
                     | Property::SubscriptionIdentifier(_)
             )
         });
-        let (entry, body) = (None, OnceLock::new());
-        let mut it = Self { topic, payload, qos, retain, properties, expires, origin, serial, entry, body };
+        let (entry, stored, body) = (None, AtomicBool::new(false), OnceLock::new());
+        let mut it =
+            Self { topic, payload, qos, retain, properties, expires, origin, serial, entry, stored, body };
         if keep || it.payload.len() + it.topic.as_str().len() <= COPY_BYTES {
             it.own();
         }
@@ -64,6 +68,41 @@ impl Publication {
     /// Counts it among the messages that are held, as long as it lives.
     pub(super) fn enter(&mut self, ledger: &Arc<Ledger>) {
         self.entry = Some(Entry::new(ledger, self.payload.len()));
+    }
+
+    /// As it was read from the journal: `publish` has no expiry interval, but an instant for it.
+    pub fn from_journal(publish: Publish, serial: u64, expires: Option<Instant>) -> Self {
+        let Publish { topic, payload, qos, retain, properties, .. } = publish;
+        let origin = SessionId::BROKER;
+        let (entry, stored, body) = (None, AtomicBool::new(true), OnceLock::new());
+        let mut it =
+            Self { topic, payload, qos, retain, properties, expires, origin, serial, entry, stored, body };
+        it.own();
+        it
+    }
+
+    /// What [`Publication::from_journal`] takes.
+    pub fn to_journal(&self) -> (Publish, u64, Option<Instant>) {
+        let publish = Publish {
+            dup: false,
+            qos: self.qos,
+            retain: self.retain,
+            topic: self.topic.clone(),
+            id: None,
+            payload: self.payload.clone(),
+            properties: self.properties.clone(),
+        };
+        (publish, self.serial, self.expires)
+    }
+
+    /// Bytes of what it carries.
+    pub fn payload_len(&self) -> usize {
+        self.payload.len()
+    }
+
+    /// True the first time: it is to be written to the journal.
+    pub(super) fn begin_to_store(&self) -> bool {
+        !self.stored.swap(true, Ordering::Relaxed)
     }
 
     /// Copies what is a slice of a larger buffer.

@@ -4,34 +4,44 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::journal::{Pen, Record};
 use super::publication::Delivery;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: VecDeque<Delivery>,
+    /// Each with its place in the journal.
+    waiting: VecDeque<(u64, Delivery)>,
     /// No message of the queue expires before.
     first_expiry: Option<Instant>,
 }
 
 impl Queue {
     /// Appends a message; false if `limit` (0: none) of them wait already.
-    pub fn push(&mut self, delivery: Delivery, limit: u32, now: Instant) -> bool {
+    pub fn push(&mut self, delivery: Delivery, limit: u32, now: Instant, pen: &mut Pen<'_>) -> bool {
         let limit = if limit == 0 { usize::MAX } else { limit as usize };
         if self.waiting.len() >= limit && self.first_expiry.is_some_and(|at| at <= now) {
-            self.drop_expired(now);
+            self.drop_expired(now, pen);
         }
         if self.waiting.len() >= limit {
             return false;
         }
         self.first_expiry = earliest(self.first_expiry, delivery.publication.expires);
-        self.waiting.push_back(delivery);
+        let order = pen.queued(&delivery);
+        self.waiting.push_back((order, delivery));
         true
     }
 
+    /// Puts back what waited before the broker was restarted, the oldest first.
+    pub fn restore(&mut self, order: u64, delivery: Delivery) {
+        self.first_expiry = earliest(self.first_expiry, delivery.publication.expires);
+        self.waiting.push_back((order, delivery));
+    }
+
     /// The oldest message that has not expired, `[MQTT-3.3.2-5]` of 5.0.
-    pub fn pop(&mut self, now: Instant) -> Option<Delivery> {
-        while let Some(delivery) = self.waiting.pop_front() {
+    pub fn pop(&mut self, now: Instant, pen: &mut Pen<'_>) -> Option<Delivery> {
+        while let Some((order, delivery)) = self.waiting.pop_front() {
+            pen.add(|key| Record::Unqueued(key, order));
             if !delivery.publication.is_expired(now) {
                 return Some(delivery);
             }
@@ -47,9 +57,15 @@ impl Queue {
         self.waiting.is_empty()
     }
 
-    fn drop_expired(&mut self, now: Instant) {
-        self.waiting.retain(|delivery| !delivery.publication.is_expired(now));
-        let expiries = self.waiting.iter().map(|delivery| delivery.publication.expires);
+    fn drop_expired(&mut self, now: Instant, pen: &mut Pen<'_>) {
+        self.waiting.retain(|(order, delivery)| {
+            let expired = delivery.publication.is_expired(now);
+            if expired {
+                pen.add(|key| Record::Unqueued(key, *order));
+            }
+            !expired
+        });
+        let expiries = self.waiting.iter().map(|(_, delivery)| delivery.publication.expires);
         self.first_expiry = expiries.fold(None, earliest);
     }
 }

@@ -13,6 +13,7 @@ use bytestring::ByteString;
 
 use crate::mqtt::TopicFilter;
 
+use super::journal::{Journal, Record};
 use super::limits::MAX_RETAINED;
 use super::publication::{Publication, owned};
 use super::session::SessionId;
@@ -74,15 +75,17 @@ impl Replay {
 impl Retained {
     /// Stores a message in place of the topic's last one, or with an empty payload forgets that.
     /// False if there are too many topics. `[MQTT-3.3.1-5]`, `[MQTT-3.3.1-7]` 5: `[MQTT-3.3.1-5]`
-    pub fn set(&mut self, publication: &Arc<Publication>) -> bool {
+    pub fn set(&mut self, publication: &Arc<Publication>, journal: &mut Journal) -> bool {
         let topic = publication.topic.as_byte_string();
         // [MQTT-3.3.1-10], [MQTT-3.3.1-11] 5: [MQTT-3.3.1-6], [MQTT-3.3.1-7]
         if publication.payload.is_empty() {
-            self.messages.remove(topic);
+            forget(self.messages.remove(topic), journal);
             return true;
         }
         if let Some(last) = self.messages.get_mut(topic) {
-            *last = Arc::clone(publication);
+            let last = std::mem::replace(last, Arc::clone(publication));
+            remember(publication, journal);
+            forget(Some(last), journal);
             return true;
         }
         // What the broker says itself is few, and is not to depend on its clients.
@@ -91,13 +94,19 @@ impl Retained {
         }
         // A copy: the publication's own shares its buffer with the payload, which will be replaced.
         self.messages.insert(owned(topic), Arc::clone(publication));
+        remember(publication, journal);
         true
     }
 
+    /// Puts back what was retained before the broker was restarted.
+    pub fn restore(&mut self, publication: Arc<Publication>) {
+        self.messages.insert(owned(publication.topic.as_byte_string()), publication);
+    }
+
     /// Forgets the message of a topic if it has expired.
-    pub fn expire(&mut self, topic: &str, now: Instant) {
+    pub fn expire(&mut self, topic: &str, now: Instant, journal: &mut Journal) {
         if self.messages.get(topic).is_some_and(|publication| publication.is_expired(now)) {
-            self.messages.remove(topic);
+            forget(self.messages.remove(topic), journal);
         }
     }
 
@@ -158,6 +167,24 @@ impl Retained {
             Step::End => Next::End,
         };
         is_match.then_some(publication)
+    }
+}
+
+/// True for what the journal keeps: `$SYS` is made anew by each run, as in mosquitto.
+fn is_kept(publication: &Publication) -> bool {
+    !publication.topic.as_str().starts_with("$SYS/")
+}
+
+fn remember(publication: &Arc<Publication>, journal: &mut Journal) {
+    if is_kept(publication) {
+        journal.message(publication);
+        journal.add(|| Record::Retained(publication.serial));
+    }
+}
+
+fn forget(publication: Option<Arc<Publication>>, journal: &mut Journal) {
+    if let Some(publication) = publication.filter(|it| is_kept(it)) {
+        journal.add(|| Record::Unretained(publication.serial));
     }
 }
 
@@ -271,7 +298,7 @@ mod tests {
         }
         topics.retain(|topic| !topic.is_empty());
         for topic in &topics {
-            assert!(retained.set(&publication(topic, 1)));
+            assert!(retained.set(&publication(topic, 1), &mut Journal::default()));
         }
         topics.sort();
         let wild = ["", "a", "a-", "+", "#", "$s"];
@@ -294,18 +321,18 @@ mod tests {
         let mut retained = Retained::default();
         let first = publication("t", 1);
         let payload = first.payload.clone();
-        retained.set(&first);
+        retained.set(&first, &mut Journal::default());
         drop(first);
         assert!(!payload.is_unique());
-        retained.set(&publication("t", 2));
+        retained.set(&publication("t", 2), &mut Journal::default());
         assert!(payload.is_unique(), "nothing holds the buffer of the first message");
     }
 
     #[test]
     fn what_came_after_the_subscription_is_left_out() {
         let mut retained = Retained::default();
-        retained.set(&publication("t/1", 1));
-        retained.set(&publication("t/2", 2));
+        retained.set(&publication("t/1", 1), &mut Journal::default());
+        retained.set(&publication("t/2", 2), &mut Journal::default());
         assert_eq!(replay(&retained, "t/#", 9), ["t/1"]);
     }
 
@@ -313,10 +340,10 @@ mod tests {
     fn levels_that_cannot_match_are_skipped() {
         let mut retained = Retained::default();
         for n in 0..1000 {
-            retained.set(&publication(&format!("a/{n}"), 1));
-            retained.set(&publication(&format!("b/{n}"), 1));
+            retained.set(&publication(&format!("a/{n}"), 1), &mut Journal::default());
+            retained.set(&publication(&format!("b/{n}"), 1), &mut Journal::default());
         }
-        retained.set(&publication("c/x", 1));
+        retained.set(&publication("c/x", 1), &mut Journal::default());
         let filter = TopicFilter::new("+/x").expect("a filter");
         let grant = Grant { qos: QoS::AtMostOnce, no_local: false, retain_as_published: false, id: None };
         let mut scan = 12;

@@ -12,6 +12,7 @@ use crate::mqtt::{PacketId, ProtocolVersion, TopicFilter};
 use super::ConnId;
 use super::arena::Arena;
 use super::inflight::Inflight;
+use super::journal::Key;
 use super::queue::Queue;
 use super::retained::Replay;
 
@@ -78,6 +79,10 @@ impl Lifetime {
 pub(super) struct Session {
     pub identity: Identity,
     pub version: ProtocolVersion,
+    /// In the journal; 0 if there is none.
+    pub key: Key,
+    /// It is kept in the journal: it may outlive its connection.
+    pub durable: bool,
     /// The present connection.
     pub conn: Option<ConnId>,
     /// As the CONNECT asked, before a DISCONNECT may change it.
@@ -105,6 +110,8 @@ impl Session {
         Self {
             identity,
             version,
+            key: 0,
+            durable: false,
             conn: None,
             asked_lifetime: Lifetime::Connection,
             lifetime: Lifetime::Connection,
@@ -117,6 +124,11 @@ impl Session {
             replays: VecDeque::new(),
             dropping: false,
         }
+    }
+
+    /// For the journal, if the session is kept there.
+    pub fn journal_key(&self) -> Option<Key> {
+        self.durable.then_some(self.key)
     }
 
     /// True if the replay belongs to a subscription that still is as it was.
