@@ -1,6 +1,6 @@
 //! All codes of findings about mosquitto.conf, ACL files and password files, for `mqttlab explain`.
 //!
-//! A code never changes its meaning and is never used again for another. Below 100 nothing starts;
+//! A code never changes its meaning and is never used again for another; C101 is one of old. Below 100 nothing starts;
 //! from 100 it is a warning.
 
 /// Code and what it stands for.
@@ -17,7 +17,9 @@ pub const CODES: &[(&str, &str)] = &[
     ("C010", "per_listener_settings after another security setting"),
     ("C011", "a certificate without its key, or a key without its certificate"),
     ("C012", "a log file cannot be written"),
-    ("C101", "an option that mosquitto has and we not yet"),
+    ("C013", "an option that needs TLS where there is none"),
+    ("C014", "an option that needs another one, or that another one rules out"),
+    ("C015", "a bridge without an address or without topics"),
     ("C102", "an option that has no effect here"),
     ("C103", "an option of the default listener; `listener` is clearer"),
     ("C104", "a blank at the end of a path belongs to it"),
@@ -26,6 +28,9 @@ pub const CODES: &[(&str, &str)] = &[
     ("C107", "include_dir in an included file"),
     ("C108", "an option that belongs below a listener"),
     ("C109", "the port of the default listener is there twice"),
+    ("C110", "a value that is cut to what is possible, or a part of it that is passed over"),
+    ("C111", "an option of TLS that has no effect without certificate and key"),
+    ("C112", "a bridge that does not look at the other broker's name"),
     ("A000", "the ACL file cannot be read"),
     ("A001", "a line that an ACL file does not have"),
     ("A002", "an access that is not read, write, readwrite or deny"),

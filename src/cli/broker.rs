@@ -132,7 +132,12 @@ fn load(args: &Args) -> Result<Loaded, Exit> {
 }
 
 fn overrides(args: &Args) -> Overrides {
-    Overrides { ports: args.port.clone(), verbose: args.verbose, compat: args.compat }
+    Overrides {
+        ports: args.port.clone(),
+        verbose: args.verbose,
+        compat: args.compat,
+        persistence_location: std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION").map(PathBuf::from),
+    }
 }
 
 fn print(found: &[Diagnostic]) {

@@ -6,6 +6,7 @@ mod broker_sys;
 mod cli;
 mod codec;
 mod config;
+mod config_options;
 mod engine;
 mod hostile;
 mod interop;

@@ -22,7 +22,7 @@ pub struct BridgeConfig {
     pub version: ProtocolVersion,
     /// `try_private`: says in the protocol level that this is a bridge.
     pub try_private: bool,
-    /// `remote_clientid`, `clientid`; `None` is the name and this machine's host name.
+    /// `remote_clientid`, `clientid`; `None` is this machine's host name, a dot and the name.
     pub remote_client_id: Option<String>,
     /// `remote_username`, `username`
     pub remote_username: Option<String>,

@@ -62,6 +62,8 @@ pub struct Overrides {
     pub verbose: bool,
     /// `--compat`; stronger than the option `compat`.
     pub compat: Option<Compat>,
+    /// The environment's `MOSQUITTO_PERSISTENCE_LOCATION`; stronger than `persistence_location`.
+    pub persistence_location: Option<PathBuf>,
 }
 
 /// Instead of the index of a listener: the broker's own end of a bridge, which came in by none. No
@@ -232,12 +234,22 @@ impl Config {
         path: Option<&Path>,
         overrides: &Overrides,
     ) -> (Option<Self>, Vec<Diagnostic>) {
+        let (config, diagnostics) = Self::inspect(files, path, overrides);
+        ((!has_errors(&diagnostics)).then_some(config), diagnostics)
+    }
+
+    /// As [`Config::load`], with what could be understood in spite of errors: for looking at the
+    /// other files that it names, never for running.
+    pub fn inspect(
+        files: &dyn ConfigFiles,
+        path: Option<&Path>,
+        overrides: &Overrides,
+    ) -> (Self, Vec<Diagnostic>) {
         let draft = match path {
             Some(path) => parse::read(files, path, overrides.compat),
             None => draft::Draft::new(overrides.compat.unwrap_or_default()),
         };
-        let (config, diagnostics) = draft.finish(overrides);
-        ((!has_errors(&diagnostics)).then_some(config), diagnostics)
+        draft.finish(overrides)
     }
 
     /// Index into [`Config::security`]: the settings of this listener; [`INSIDE`] has none.
@@ -250,7 +262,8 @@ impl Config {
 
     /// Makes this the configuration of a broker whose listeners `old` opened, as SIGHUP asks: open
     /// sockets stay as they are. Each takes the security settings that the same listener has now;
-    /// one that is named no more keeps its last ones, so that a file cut short opens nothing. True
+    /// one that is named no more keeps its last ones, so that a file cut short opens nothing. The
+    /// protocol versions that it accepts are its new ones with 2.1; with 2.0 bridges stay too. True
     /// if listeners differ.
     pub fn keep_listeners(&mut self, old: &Self) -> bool {
         let fresh = std::mem::take(&mut self.listeners);
@@ -263,10 +276,17 @@ impl Config {
             if found.is_none() {
                 self.security.push(old.security[listener.security].clone());
             }
-            self.listeners.push(ListenerConfig { security, ..listener.clone() });
+            let versions = found.filter(|_| self.compat == Compat::V21).map(|found| &found.versions);
+            let versions = versions.unwrap_or(&listener.versions).clone();
+            self.listeners.push(ListenerConfig { security, versions, ..listener.clone() });
+        }
+        if self.compat == Compat::V20 {
+            self.bridges.clone_from(&old.bridges);
         }
         let opens_same = |(a, b): (&ListenerConfig, &ListenerConfig)| a.opens_as(b);
-        fresh.len() != old.listeners.len() || !fresh.iter().zip(&old.listeners).all(opens_same)
+        !same_default
+            || fresh.len() != old.listeners.len()
+            || !fresh.iter().zip(&old.listeners).all(opens_same)
     }
 }
 

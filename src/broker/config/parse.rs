@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::draft::{Draft, Entry, unknown_option};
+use super::draft::{Draft, Entry, Place, unknown_option};
 use super::options::{self, Scope, Status};
 use super::{Compat, ConfigFiles};
 use crate::diagnostic::{Diagnostic, Source, Span};
@@ -29,15 +29,14 @@ pub(super) fn read(files: &dyn ConfigFiles, path: &Path, compat: Option<Compat>)
     let mut draft = Draft::new(compat);
     draft.diagnostics = reader.errors;
     let mut file = 0;
-    let mut main_current = None;
+    let mut main = Place::default();
     for line in &reader.lines {
         if line.file != file {
-            // An included file begins outside of any listener, and leaves the main file's alone.
+            // An included file begins outside of any block, and leaves the main file's alone.
             if file == 0 {
-                main_current = draft.current;
+                main = draft.at;
             }
-            draft.current = if line.file == 0 { main_current } else { None };
-            draft.in_bridge &= line.file == 0;
+            draft.at = if line.file == 0 { main } else { Place::default() };
             file = line.file;
         }
         apply(&mut draft, line);
@@ -168,13 +167,8 @@ fn apply(draft: &mut Draft, line: &Line) {
 
 /// Whether the option may stand here.
 fn place(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
-    if entry.spec.scope == Scope::Bridge && entry.name != "connection" && !draft.in_bridge {
-        let message = match draft.compat {
-            Compat::V20 => "Invalid bridge configuration".to_owned(),
-            Compat::V21 => format!("The '{}' option requires a bridge to be defined first", entry.name),
-        };
-        let error = Diagnostic::error("C007", entry.name_span.clone(), message);
-        return Err(error.with_help("it belongs below a line `connection NAME`"));
+    if entry.spec.scope == Scope::Bridge && entry.name != "connection" {
+        return draft.bridge(entry).map(drop);
     }
     if !draft.opens_default_listener(entry) || draft.default_listener.exists {
         return Ok(());
@@ -202,12 +196,7 @@ fn by_status(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
     let name = entry.name;
     let found = match entry.spec.status {
         Status::Done(apply) => return apply(draft, entry),
-        // The line `connection` has said it for all of them.
-        Status::NotYet if entry.spec.scope == Scope::Bridge => return Ok(()),
-        Status::NotYet | Status::Refused(_) if is_default(entry) => return Ok(()),
-        Status::NotYet => {
-            entry.warning("C101", &format!("mqttlab does not have {name} yet: the line has no effect"))
-        }
+        Status::Ignored(_) | Status::Refused(_) if is_default(entry) => return Ok(()),
         Status::Ignored(reason) => entry.warning("C102", &format!("{name} has no effect here: {reason}")),
         Status::Refused(reason) => entry.error("C008", &format!("{name} cannot be ignored: {reason}")),
     };
@@ -279,10 +268,7 @@ mod tests {
         assert!(found.is_empty());
         let config = config.expect("the default");
         assert!(config.local_only && config.security[0].allow_anonymous);
-        assert_eq!(
-            (config.listeners[0].port, config.listeners[0].bind.as_deref()),
-            (1883, Some("127.0.0.1"))
-        );
+        assert_eq!((config.listeners[0].port, config.listeners[0].bind.as_deref()), (1883, None));
         let ports = Overrides { ports: vec![5, 6], ..Overrides::default() };
         let (config, _) = load_with("allow_anonymous false\n", &[], &ports);
         let config = config.expect("good");
@@ -329,12 +315,12 @@ mod tests {
         assert_eq!(
             found,
             [
-                "C003 c:1:10 Invalid port value (99999)",
+                "C003 c:1:10 Invalid 'port' value (99999)",
                 "C004 c:2:10 'listener' value not a number",
                 "C003 c:3:17 Invalid 'allow_anonymous' value (yes)",
                 "C002 c:4:1 Empty 'password_file' value in configuration",
-                "C003 c:5:23 max_inflight_messages must be <= 65535",
-                "C003 c:6:17 Invalid 'max_packet_size' value (19)",
+                "C003 c:5:23 'max_inflight_messages' must be <= 65535",
+                "C003 c:6:17 'max_packet_size' must be >= 20",
                 "C003 c:8:10 Invalid 'log_type' value (debugg)",
                 "C002 c:9:10 Empty 'log_dest file' value in configuration",
                 "C003 c:10:30 Invalid 'persistent_client_expiration' duration in configuration",
@@ -466,46 +452,63 @@ mod tests {
 
     #[test]
     fn what_we_do_not_have_is_said() {
-        let text = "listener 1\npersistence true\npersistence 0\nmax_connections 5\nmax_connections -1\n\
-                    connection b\naddress x\ntopic #\nuser x\n";
+        let text = "listener 1\nretry_interval 20\nwebsockets_log_level 0\nwebsockets_log_level 1\n\
+                    enable_control_api false\nlog_dest dlt\ndhparamfile /x\n";
         let (config, found) = load(text);
-        assert!(config.is_some());
+        assert_eq!(config.expect("warnings only").log.destinations, [LogDestination::Stderr]);
         assert_eq!(
             found,
             [
-                "C101 c:2:13 mqttlab does not have persistence yet: the line has no effect",
-                "C101 c:4:17 mqttlab does not have max_connections yet: the line has no effect",
-                "C101 c:6:12 mqttlab has no bridges yet: this one is not opened",
-                "C102 c:9:6 user has no effect here: mqttlab keeps the account that it was started by",
+                "C102 c:2:16 retry_interval has no effect here: mosquitto has removed it; only a reconnect sends again",
+                "C102 c:4:22 websockets_log_level has no effect here: it belongs to libwebsockets",
+                "C102 c:6:10 log_dest dlt has no effect here: it belongs to another system",
+                "C102 c:7:13 dhparamfile is no longer required",
             ]
         );
-        let (config, found) = load("listener 1\nrequire_certificate false\nplugin /x.so\naddress x\n");
+        let (config, found) = load("listener 1\ntls_keyform pem\nplugin /x.so\npsk_hint x\naddress x\n");
         assert_eq!(config, None);
-        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    /// Lines that an option's example needs above and below it.
+    fn around(option: &options::OptionSpec) -> (&'static str, &'static str) {
+        match (option.scope, option.name) {
+            (_, "connection") => ("", "address h\ntopic #\n"),
+            (_, "address" | "addresses") => ("connection b\n", "topic #\n"),
+            (_, "topic") => ("connection b\n", "address h\n"),
+            (_, "bridge_certfile") => {
+                ("connection b\naddress h\ntopic #\n", "bridge_keyfile k\nbridge_cafile a\n")
+            }
+            (_, "bridge_keyfile") => {
+                ("connection b\naddress h\ntopic #\n", "bridge_certfile c\nbridge_cafile a\n")
+            }
+            (_, "bridge_cafile") => ("connection b\naddress h\ntopic #\n", ""),
+            (Scope::Bridge, _) => ("connection b\naddress h\ntopic #\n", "bridge_cafile a\n"),
+            (_, "listener") => ("", ""),
+            (_, "certfile") => ("listener 1\n", "keyfile k\n"),
+            (_, "keyfile") => ("listener 1\n", "certfile c\n"),
+            (_, "cafile") => ("listener 1\n", "certfile c\nkeyfile k\n"),
+            (_, "http_dir" | "websockets_origin") => ("listener 1\n", "protocol websockets\n"),
+            (_, "enable_proxy_protocol") => ("listener 1\n", ""),
+            (_, "proxy_protocol_v2_require_tls") => ("listener 1\n", "enable_proxy_protocol 2\n"),
+            (Scope::Listener, _) => ("listener 1\n", "certfile c\nkeyfile k\ncafile a\n"),
+            (_, "persistence_sync") => ("", "persistence true\n"),
+            _ => ("", ""),
+        }
     }
 
     #[test]
     fn every_example_works() {
         for option in options::all() {
-            let before = match option.scope {
-                Scope::Bridge => "connection b\n",
-                Scope::Listener | Scope::Plugin => "listener 1\n",
-                _ => "",
-            };
-            let text = format!("{before}{}\n", option.example);
-            let (_, found) = load_with(&text, &[], &Overrides::default());
-            let here = |one: &&String| one.contains(if before.is_empty() { "c:1:" } else { "c:2:" });
-            let codes: Vec<&str> = found.iter().filter(here).map(|one| &one[..4]).collect();
-            let expected: &[&str] = match option.status {
-                Status::Done(_) if ["port", "bind_address"].contains(&option.name) => &["C103"],
-                Status::Done(_) if ["certfile", "keyfile"].contains(&option.name) => &["C011"],
-                Status::Done(_) if option.name == "cafile" => &["C106"],
-                Status::Done(_) if option.name == "connection" => continue,
-                Status::Done(_) => &[],
-                Status::NotYet if option.scope == Scope::Bridge => &[],
-                Status::NotYet => &["C101"],
-                Status::Ignored(_) => &["C102"],
-                Status::Refused(_) => &["C008"],
+            let (before, after) = around(option);
+            let (_, found) = load(&format!("{before}{}\n{after}", option.example));
+            let codes: Vec<&str> = found.iter().map(|one| &one[..4]).collect();
+            let expected: &[&str] = match (option.status, option.name) {
+                (Status::Done(_), "port" | "bind_address") => &["C103"],
+                (Status::Done(_), "dhparamfile") | (Status::Ignored(_), _) => &["C102"],
+                (Status::Done(_), "bridge_insecure") => &["C112"],
+                (Status::Done(_), _) => &[],
+                (Status::Refused(_), _) => &["C008"],
             };
             assert_eq!(codes, expected, "{}: {found:?}", option.name);
         }

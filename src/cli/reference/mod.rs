@@ -196,7 +196,6 @@ fn hup(hup: Hup) -> &'static str {
 fn status(status: Status) -> String {
     match status {
         Status::Done(..) => "supported".to_owned(),
-        Status::NotYet => "not supported yet: a warning, unless it is the default".to_owned(),
         Status::Ignored(why) => format!("has no effect: {why}"),
         Status::Refused(why) => format!("refused: {why}"),
     }

@@ -1,13 +1,16 @@
-//! Options of a `connection` block. There are no bridges yet: `connection` is warned about, and the
-//! lines below it are only known by name.
+//! Options of a `connection` block: where the other broker is, what is forwarded, who we are there.
 
-use super::OptionSpec;
+use std::time::Duration;
 
-use super::super::draft::{Draft, Entry};
+use super::super::draft::{BridgeDraft, Draft, Entry};
+use super::super::{BridgeStart, Compat};
 use super::Hup::{No, Since21};
+use super::OptionSpec;
 use super::Scope::Bridge;
-use super::Status::{Done, NotYet};
+use super::Status::Done;
+use super::bridge_lines::{address, restart_timeout, topic};
 use crate::diagnostic::Diagnostic;
+use crate::mqtt::ProtocolVersion;
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
@@ -24,7 +27,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(address),
         "address broker.example:1883",
         "where the other broker is: host and port, several of them",
     ),
@@ -33,7 +36,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(address),
         "addresses a.example b.example",
         "the same as `address`",
     ),
@@ -42,7 +45,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(topic),
         "topic sensor/# out 1 local/ remote/",
         "what is forwarded, in which direction, with which QoS and prefixes",
     ),
@@ -51,43 +54,16 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "true",
-        NotYet,
+        Done(|draft, entry| entry.set(&mut draft.bridge(entry)?.config.attempt_unsubscribe)),
         "bridge_attempt_unsubscribe false",
         "take back subscriptions that an earlier run may have left",
-    ),
-    OptionSpec::new(
-        "bridge_bind_address",
-        Bridge,
-        Since21,
-        "(any)",
-        NotYet,
-        "bridge_bind_address 10.0.0.1",
-        "address on this side",
-    ),
-    OptionSpec::new(
-        "bridge_max_packet_size",
-        Bridge,
-        Since21,
-        "0",
-        NotYet,
-        "bridge_max_packet_size 65536",
-        "bytes of the largest packet towards the other broker",
-    ),
-    OptionSpec::new(
-        "bridge_max_topic_alias",
-        Bridge,
-        Since21,
-        "10",
-        NotYet,
-        "bridge_max_topic_alias 0",
-        "topic aliases of a 5.0 bridge (2.1)",
     ),
     OptionSpec::new(
         "bridge_outgoing_retain",
         Bridge,
         Since21,
         "true",
-        NotYet,
+        Done(|draft, entry| entry.set(&mut draft.bridge(entry)?.config.outgoing_retain)),
         "bridge_outgoing_retain false",
         "keep the retain flag of what goes out",
     ),
@@ -96,61 +72,25 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "mqttv311",
-        NotYet,
+        Done(protocol_version),
         "bridge_protocol_version mqttv50",
         "mqttv31, mqttv311 or mqttv50",
-    ),
-    OptionSpec::new(
-        "bridge_receive_maximum",
-        Bridge,
-        Since21,
-        "20",
-        NotYet,
-        "bridge_receive_maximum 100",
-        "receive maximum of a 5.0 bridge (2.1)",
     ),
     OptionSpec::new(
         "bridge_reload_type",
         Bridge,
         Since21,
         "lazy",
-        NotYet,
+        Done(reload_type),
         "bridge_reload_type immediate",
         "when SIGHUP's changes reach the bridge (2.1)",
-    ),
-    OptionSpec::new(
-        "bridge_session_expiry_interval",
-        Bridge,
-        Since21,
-        "(never)",
-        NotYet,
-        "bridge_session_expiry_interval 3600",
-        "session expiry of a 5.0 bridge, in seconds (2.1)",
-    ),
-    OptionSpec::new(
-        "bridge_tcp_keepalive",
-        Bridge,
-        Since21,
-        "(off)",
-        NotYet,
-        "bridge_tcp_keepalive 60 10 3",
-        "keep-alive of the socket (2.1)",
-    ),
-    OptionSpec::new(
-        "bridge_tcp_user_timeout",
-        Bridge,
-        Since21,
-        "(off)",
-        NotYet,
-        "bridge_tcp_user_timeout 5000",
-        "how long sent data may stay unacknowledged (2.1)",
     ),
     OptionSpec::new(
         "cleansession",
         Bridge,
         Since21,
         "false",
-        NotYet,
+        Done(|draft, entry| entry.set(&mut draft.bridge(entry)?.config.clean_session)),
         "cleansession true",
         "a clean session at the other broker",
     ),
@@ -159,7 +99,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(cleansession)",
-        NotYet,
+        Done(local_cleansession),
         "local_cleansession true",
         "a clean session at this one",
     ),
@@ -168,7 +108,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "60",
-        NotYet,
+        Done(keepalive_interval),
         "keepalive_interval 30",
         "seconds between two signs of life, at least 5",
     ),
@@ -177,7 +117,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "60",
-        NotYet,
+        Done(idle_timeout),
         "idle_timeout 120",
         "seconds until a lazy bridge closes",
     ),
@@ -186,7 +126,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "10",
-        NotYet,
+        Done(threshold),
         "threshold 50",
         "waiting messages that wake a lazy bridge",
     ),
@@ -195,7 +135,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "automatic",
-        NotYet,
+        Done(start_type),
         "start_type lazy",
         "automatic, lazy or once",
     ),
@@ -204,7 +144,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "5 30",
-        NotYet,
+        Done(restart_timeout),
         "restart_timeout 10 60",
         "seconds until the next attempt: fixed, or between two bounds",
     ),
@@ -213,7 +153,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "false",
-        NotYet,
+        Done(|draft, entry| entry.set(&mut draft.bridge(entry)?.config.round_robin)),
         "round_robin true",
         "all addresses are equal; else the first is the main one",
     ),
@@ -222,7 +162,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "true",
-        NotYet,
+        Done(|draft, entry| entry.set(&mut draft.bridge(entry)?.config.try_private)),
         "try_private false",
         "tell the other broker that we are a bridge",
     ),
@@ -231,7 +171,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "true",
-        NotYet,
+        Done(notifications),
         "notifications false",
         "publish whether the bridge is up",
     ),
@@ -240,7 +180,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "false",
-        NotYet,
+        Done(notifications_local_only),
         "notifications_local_only true",
         "publish it on this broker only",
     ),
@@ -249,7 +189,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "$SYS/broker/connection/ID/state",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "notification_topic", |config| &mut config.notification_topic)
+        }),
         "notification_topic bridge/state",
         "where it is published",
     ),
@@ -257,8 +199,10 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "clientid",
         Bridge,
         Since21,
-        "(NAME.HOST)",
-        NotYet,
+        "(HOST.NAME)",
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge remote clientid", |config| &mut config.remote_client_id)
+        }),
         "clientid lab",
         "the same as `remote_clientid`",
     ),
@@ -266,8 +210,10 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "remote_clientid",
         Bridge,
         Since21,
-        "(NAME.HOST)",
-        NotYet,
+        "(HOST.NAME)",
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge remote clientid", |config| &mut config.remote_client_id)
+        }),
         "remote_clientid lab",
         "identifier at the other broker",
     ),
@@ -276,7 +222,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(local.ID)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge local clientid", |config| &mut config.local_client_id)
+        }),
         "local_clientid lab-local",
         "identifier at this one",
     ),
@@ -285,7 +233,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge remote_username", |config| &mut config.remote_username)
+        }),
         "username alice",
         "the same as `remote_username`",
     ),
@@ -294,7 +244,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge remote_username", |config| &mut config.remote_username)
+        }),
         "remote_username alice",
         "user name at the other broker",
     ),
@@ -303,7 +255,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge remote_password", |config| &mut config.remote_password)
+        }),
         "password secret",
         "the same as `remote_password`",
     ),
@@ -312,7 +266,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge remote_password", |config| &mut config.remote_password)
+        }),
         "remote_password secret",
         "password at the other broker",
     ),
@@ -321,7 +277,9 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge local_username", |config| &mut config.local_username)
+        }),
         "local_username bridge",
         "user name at this one",
     ),
@@ -330,133 +288,109 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "(none)",
-        NotYet,
+        Done(|draft, entry| {
+            draft.bridge(entry)?.text(entry, "bridge local_password", |config| &mut config.local_password)
+        }),
         "local_password secret",
         "password at this one",
     ),
-    OptionSpec::new(
-        "bridge_cafile",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_cafile /etc/mosquitto/ca.crt",
-        "authorities of the other broker's certificate",
-    ),
-    OptionSpec::new(
-        "bridge_capath",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_capath /etc/ssl/certs",
-        "a folder of them",
-    ),
-    OptionSpec::new(
-        "bridge_tls_use_os_certs",
-        Bridge,
-        Since21,
-        "false",
-        NotYet,
-        "bridge_tls_use_os_certs true",
-        "trust what this machine trusts (2.1)",
-    ),
-    OptionSpec::new(
-        "bridge_certfile",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_certfile /etc/mosquitto/bridge.crt",
-        "client certificate of the bridge",
-    ),
-    OptionSpec::new(
-        "bridge_keyfile",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_keyfile /etc/mosquitto/bridge.key",
-        "its key",
-    ),
-    OptionSpec::new(
-        "bridge_identity",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_identity lab",
-        "identity of a pre-shared key",
-    ),
-    OptionSpec::new(
-        "bridge_psk",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_psk 00ff",
-        "the pre-shared key, in hex",
-    ),
-    OptionSpec::new(
-        "bridge_insecure",
-        Bridge,
-        Since21,
-        "false",
-        NotYet,
-        "bridge_insecure true",
-        "do not compare the host name with the certificate",
-    ),
-    OptionSpec::new(
-        "bridge_alpn",
-        Bridge,
-        Since21,
-        "(none)",
-        NotYet,
-        "bridge_alpn mqtt",
-        "application protocol asked for in the handshake",
-    ),
-    OptionSpec::new(
-        "bridge_ciphers",
-        Bridge,
-        Since21,
-        "(default)",
-        NotYet,
-        "bridge_ciphers HIGH",
-        "cipher suites up to TLS 1.2 (2.1)",
-    ),
-    OptionSpec::new(
-        "bridge_ciphers_tls1.3",
-        Bridge,
-        Since21,
-        "(default)",
-        NotYet,
-        "bridge_ciphers_tls1.3 TLS_AES_256_GCM_SHA384",
-        "cipher suites of TLS 1.3 (2.1)",
-    ),
-    OptionSpec::new(
-        "bridge_require_ocsp",
-        Bridge,
-        Since21,
-        "false",
-        NotYet,
-        "bridge_require_ocsp true",
-        "insist on a stapled OCSP answer",
-    ),
-    OptionSpec::new(
-        "bridge_tls_version",
-        Bridge,
-        Since21,
-        "tlsv1.2",
-        NotYet,
-        "bridge_tls_version tlsv1.3",
-        "the oldest TLS that is spoken",
-    ),
 ];
 
-/// One warning for the whole block.
 fn connection(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
-    entry.text()?;
-    draft.in_bridge = true;
-    draft.diagnostics.push(entry.warning("C101", "mqttlab has no bridges yet: this one is not opened"));
+    let name = entry.word()?;
+    let taken = draft.bridges.iter().any(|bridge| bridge.config.name == name);
+    draft.bridges.push(BridgeDraft::new(name, entry.value_span.clone()));
+    draft.at.bridge = Some(draft.bridges.len() - 1);
+    if taken {
+        let quote = if entry.compat == Compat::V20 { '"' } else { '\'' };
+        return Err(entry.error("C005", &format!("Duplicate bridge name {quote}{name}{quote}")));
+    }
+    Ok(())
+}
+
+fn protocol_version(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let text = entry.text()?;
+    draft.bridge(entry)?.config.version = match text.as_str() {
+        "mqttv31" => ProtocolVersion::V31,
+        "mqttv311" => ProtocolVersion::V311,
+        "mqttv50" => ProtocolVersion::V5,
+        other => return Err(entry.invalid(other).with_help("mqttv31, mqttv311 or mqttv50")),
+    };
+    Ok(())
+}
+
+fn reload_type(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    draft.bridge(entry)?.config.reload_at_once = match entry.word()? {
+        "lazy" => false,
+        "immediate" => true,
+        other => return Err(bad_word(entry, other).with_help("lazy or immediate")),
+    };
+    Ok(())
+}
+
+fn start_type(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let bridge = draft.bridge(entry)?;
+    (bridge.lazy, bridge.config.start) = match entry.word()? {
+        "automatic" => (false, BridgeStart::Automatic),
+        "once" => (false, BridgeStart::Once),
+        // Its figures may come later.
+        "lazy" => (true, BridgeStart::Automatic),
+        "manual" => return Err(entry.error("C003", "Manual start_type not supported")),
+        other => return Err(bad_word(entry, other).with_help("automatic, lazy or once")),
+    };
+    Ok(())
+}
+
+fn bad_word(entry: &Entry<'_>, word: &str) -> Diagnostic {
+    entry.error("C003", &format!("Invalid {} value in configuration ({word})", entry.quoted()))
+}
+
+fn local_cleansession(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    draft.bridge(entry)?.config.local_clean_session = Some(entry.boolean()?);
+    Ok(())
+}
+
+fn keepalive_interval(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let number = entry.number()?;
+    if number > i64::from(u16::MAX) {
+        return Err(entry.error("C003", "Bridge keepalive value too high").with_help("65535 at most"));
+    }
+    let seconds = at_least(draft, entry, number, 5, "keepalive interval too low, using 5 seconds");
+    draft.bridge(entry)?.config.keep_alive = Duration::from_secs(seconds.into());
+    Ok(())
+}
+
+fn idle_timeout(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let number = entry.number()?;
+    let seconds = at_least(draft, entry, number, 1, "idle_timeout interval too low, using 1 second");
+    draft.bridge(entry)?.idle_secs = seconds;
+    Ok(())
+}
+
+fn threshold(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let number = entry.number()?;
+    let messages = at_least(draft, entry, number, 1, "threshold too low, using 1 message");
+    draft.bridge(entry)?.threshold = messages;
+    Ok(())
+}
+
+/// What is less than the least counts as that, which is told.
+pub(super) fn at_least(draft: &mut Draft, entry: &Entry<'_>, number: i64, least: u32, message: &str) -> u32 {
+    match u32::try_from(number) {
+        Ok(number) if number >= least => number,
+        _ => {
+            draft.diagnostics.push(entry.warning("C110", message));
+            least
+        }
+    }
+}
+
+fn notifications(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    draft.bridge(entry)?.notifications = entry.boolean()?;
+    Ok(())
+}
+
+fn notifications_local_only(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    draft.bridge(entry)?.local_only = entry.boolean()?;
     Ok(())
 }

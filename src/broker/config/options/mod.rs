@@ -1,12 +1,17 @@
 //! The option registry: one row for every option of mosquitto.conf(5), and ours.
 //!
-//! `explain`, did-you-mean, the warnings about what we do not have yet and the test that every
+//! `explain`, did-you-mean, the warnings about what we do not have and the test that every
 //! example works come from the rows. A new option is one row and, if it is done, one function.
 
 mod bridge;
-mod global;
+mod bridge_lines;
+mod bridge_link;
 mod listener;
+mod log;
+mod process;
 mod security;
+mod sessions;
+mod tls;
 
 use super::draft::{Draft, Entry};
 use crate::diagnostic::Diagnostic;
@@ -69,9 +74,7 @@ pub enum Status {
     /// We do.
     #[expect(private_interfaces, reason = "only this module's parser calls it")]
     Done(Apply),
-    /// Mosquitto does, we do not yet: a warning, unless the value is the default.
-    NotYet,
-    /// It can have no effect here, for this reason: a warning.
+    /// It can have no effect here, for this reason: a warning, unless the value is the default.
     Ignored(&'static str),
     /// To go on without it would be unsafe, for this reason: an error, unless the value is the default.
     Refused(&'static str),
@@ -101,7 +104,17 @@ impl OptionSpec {
 
 /// Every option, by what it belongs to.
 pub fn all() -> impl Iterator<Item = &'static OptionSpec> {
-    [global::OPTIONS, security::OPTIONS, listener::OPTIONS, bridge::OPTIONS].into_iter().flatten()
+    let tables = [
+        process::OPTIONS,
+        sessions::OPTIONS,
+        log::OPTIONS,
+        security::OPTIONS,
+        listener::OPTIONS,
+        tls::OPTIONS,
+        bridge::OPTIONS,
+        bridge_link::OPTIONS,
+    ];
+    tables.into_iter().flatten()
 }
 
 /// The option of this name.

@@ -1,15 +1,15 @@
 //! Options about who may come in and what they may do; plugins, which we refuse to leave out
 //! silently because they would have decided that.
 
-use super::super::draft::{Draft, Entry, Text};
+use super::super::draft::{Draft, Entry};
 use super::Hup::{No, Yes};
 use super::Scope::{Plugin, Security};
-use super::Status::{Done, Ignored, NotYet, Refused};
+use super::Status::{Done, Ignored, Refused};
 use super::{OptionSpec, Scope};
 use crate::diagnostic::Diagnostic;
 
 const PLUGIN: &str = "mqttlab loads no plugins, and without this one other clients would be let in";
-const PSK: &str = "mqttlab has no pre-shared keys, and a listener without them would be open";
+pub(super) const PSK: &str = "mqttlab has no pre-shared keys, and without them others would be let in";
 
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
@@ -53,7 +53,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Security,
         Yes,
         "true",
-        NotYet,
+        Done(allow_zero_length_clientid),
         "allow_zero_length_clientid false",
         "invent an identifier for clients that send an empty one",
     ),
@@ -62,7 +62,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Security,
         Yes,
         "auto-",
-        NotYet,
+        Done(auto_id_prefix),
         "auto_id_prefix lab-",
         "how invented identifiers begin, up to 50 characters",
     ),
@@ -147,24 +147,6 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "auth_opt_db /var/lib/p.db",
         "the older name of `plugin_opt_*`",
     ),
-    OptionSpec::new(
-        "clientid_prefixes",
-        Scope::Global,
-        Yes,
-        "(none)",
-        Refused("mqttlab does not have it yet, and without it other clients would be let in"),
-        "clientid_prefixes lab-",
-        "only identifiers that begin so may connect; deprecated",
-    ),
-    OptionSpec::new(
-        "check_retain_source",
-        Scope::Global,
-        Yes,
-        "false",
-        NotYet,
-        "check_retain_source true",
-        "before a retained message is sent, ask whether its publisher may still write the topic",
-    ),
 ];
 
 fn allow_anonymous(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
@@ -174,16 +156,42 @@ fn allow_anonymous(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnosti
 }
 
 fn password_file(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
-    let text = entry.text()?;
+    entry.text()?;
     if draft.opens_default_listener(entry) {
         draft.default_listener.exists = true;
     }
-    set_once(entry, &mut draft.security(entry).password_file, text)
+    let security = draft.security(entry);
+    security.password_file = Some(entry.text_once(&mut security.seen, entry.spec.name)?.into());
+    Ok(())
 }
 
 fn acl_file(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
-    let text = entry.text()?;
-    set_once(entry, &mut draft.security(entry).acl_file, text)
+    entry.text()?;
+    let security = draft.security(entry);
+    security.acl_file = Some(entry.text_once(&mut security.seen, entry.spec.name)?.into());
+    Ok(())
+}
+
+fn allow_zero_length_clientid(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let value = entry.boolean()?;
+    draft.security(entry).allow_zero_length_clientid = Some(value);
+    Ok(())
+}
+
+fn auto_id_prefix(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    let security = draft.security(entry);
+    let prefix = entry.text_once(&mut security.seen, entry.spec.name)?;
+    security.auto_id_prefix = Some(short(entry, prefix)?);
+    Ok(())
+}
+
+/// A prefix of invented identifiers, which mosquitto bounds.
+pub(super) fn short(entry: &Entry<'_>, prefix: String) -> Result<String, Diagnostic> {
+    if prefix.len() <= 50 {
+        return Ok(prefix);
+    }
+    let name = if entry.name == "auto_id_prefix" { entry.name.to_owned() } else { entry.quoted() };
+    Err(entry.error("C003", &format!("{name} length must be <= 50")))
 }
 
 fn per_listener_settings(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
@@ -197,17 +205,4 @@ fn per_listener_settings(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Dia
     }
     draft.per_listener = value;
     Ok(())
-}
-
-/// Options with a text may stand once.
-pub(super) fn set_once(entry: &Entry<'_>, slot: &mut Option<Text>, text: Text) -> Result<(), Diagnostic> {
-    match slot {
-        None => {
-            *slot = Some(text);
-            Ok(())
-        }
-        Some(earlier) => Err(entry
-            .error("C005", &format!("Duplicate {} value in configuration", entry.quoted()))
-            .with_related(earlier.span.clone(), "here first")),
-    }
 }
