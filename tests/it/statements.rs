@@ -45,12 +45,6 @@ const WITHOUT_A_PLACE: &[(Standard, &str, &str)] = &[
     (V5, "U5-3.2.2-9", "binds brokers without shared subscriptions: this one has them"),
     (V311, "MQTT-7.0.0-2", "a claim about every possible peer: nothing beside the standard is needed"),
     (V311, "MQTT-7.0.0-1", "there is no bridge yet that connects to other brokers"),
-    (V311, "MQTT-6.0.0-1", "there is no WebSocket listener yet"),
-    (V311, "MQTT-6.0.0-2", "there is no WebSocket listener yet"),
-    (V311, "MQTT-6.0.0-4", "there is no WebSocket listener yet"),
-    (V5, "MQTT-6.0.0-1", "there is no WebSocket listener yet"),
-    (V5, "MQTT-6.0.0-2", "there is no WebSocket listener yet"),
-    (V5, "MQTT-6.0.0-4", "there is no WebSocket listener yet"),
     (V5, "MQTT-3.15.2-1", "no authentication method is known yet, so no AUTH is sent"),
     (V5, "MQTT-3.15.2-2", "no authentication method is known yet, so no AUTH is sent"),
     (V5, "MQTT-3.15.2-3", "no authentication method is known yet, so no AUTH is sent"),
@@ -60,12 +54,6 @@ const WITHOUT_A_PLACE: &[(Standard, &str, &str)] = &[
     (V5, "MQTT-4.12.0-6", "no authentication method is known yet, so none is named and no AUTH sent"),
     (V5, "MQTT-4.12.1-2", "no authentication method is known yet, so none is repeated"),
     (V5, "U5-3.15-1", "no authentication method is known yet; any AUTH is a protocol error"),
-    (V5, "MQTT-3.2.2-9", "every QoS is taken as long as `max_qos` is not obeyed"),
-    (V5, "MQTT-3.2.2-10", "every QoS is taken as long as `max_qos` is not obeyed"),
-    (V5, "MQTT-3.2.2-12", "every QoS is taken as long as `max_qos` is not obeyed"),
-    (V5, "U5-3.2.2-4", "every QoS is taken as long as `max_qos` is not obeyed"),
-    (V5, "MQTT-3.2.2-13", "messages are retained as long as `retain_available` is not obeyed"),
-    (V5, "U5-3.2.2-5", "messages are retained as long as `retain_available` is not obeyed"),
 ];
 
 fn root() -> &'static Path {

@@ -1,8 +1,9 @@
 //! One transport connection: how far it is, what it may be sent, what waits to be written to it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::mqtt::{Packet, ProtocolVersion, QoS, codec};
+use crate::mqtt::{Packet, PacketId, ProtocolVersion, QoS, codec};
 
 use super::alias::{Aliases, OwnAliases};
 use super::arena::Arena;
@@ -39,6 +40,10 @@ pub(super) struct Connection {
     pub own_aliases: OwnAliases,
     /// QoS 2 messages that we said to take at once.
     pub receive_maximum: u16,
+    /// QoS 2 messages of this connection between PUBREC and PUBREL, repeats of older ones too. What
+    /// an earlier connection left open does not count, or a client that lost its state would be
+    /// kept out for ever.
+    pub unreleased: BTreeSet<PacketId>,
     /// Bytes of the largest packet that the client takes.
     pub max_packet_size: Option<u32>,
     /// The highest that the client may publish with and is granted.
@@ -56,6 +61,12 @@ impl Connection {
             State::Connected(session) => Some(session),
             State::Fresh | State::Closing => None,
         }
+    }
+
+    /// A QoS 2 message came; false if these are more than we said to take at once.
+    pub fn begin(&mut self, id: PacketId) -> bool {
+        let room = self.unreleased.len() < usize::from(self.receive_maximum);
+        self.unreleased.contains(&id) || (room && self.unreleased.insert(id))
     }
 
     /// Appends a packet, unless the client takes none that large: then it counts as sent.
@@ -106,6 +117,7 @@ impl Connections {
             aliases: Aliases::default(),
             own_aliases: OwnAliases::default(),
             receive_maximum: u16::MAX,
+            unreleased: BTreeSet::new(),
             max_packet_size: None,
             max_qos: QoS::ExactlyOnce,
             bridge: false,

@@ -237,6 +237,8 @@ impl Engine {
             }
             let Some(replay) = session.replays.front_mut() else { return false };
             match self.retained.next(replay, &mut scan, now) {
+                // [MQTT-3.8.3-3] of 5.0
+                Found::Message(publication) if replay.grant.no_local && publication.origin == id => {}
                 Found::Message(publication) => {
                     let grant = replay.grant;
                     let delivery = Delivery {

@@ -58,6 +58,9 @@ impl Engine {
     /// [MQTT-4.3.3-12]
     pub(super) fn on_pubrel(&mut self, conn: ConnId, id: SessionId, ack: &Ack) {
         self.debug(id, |id| format!("Received PUBREL from {id} (Mid: {})", ack.id));
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.unreleased.remove(&ack.id);
+        }
         let Some(session) = self.sessions.get_mut(id) else { return };
         let reason = if session.received.remove(&ack.id) {
             self.journal.pen(session.journal_key()).add(|key| Record::Finished(key, ack.id));

@@ -29,16 +29,17 @@ impl Engine {
         if publish.qos == QoS::ExactlyOnce
             && let Some(packet_id) = publish.id
         {
+            // [MQTT-3.3.4-7], [U5-3.3.4-1] of 5.0
+            if session.version.is_v5()
+                && self.connections.get_mut(conn).is_none_or(|connection| !connection.begin(packet_id))
+            {
+                let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
+                return self.close(conn, &Ending::Protocol(reason), now);
+            }
             // [MQTT-4.3.3-2] 5: [MQTT-4.3.3-10]
             if session.received.contains(&packet_id) {
                 self.debug(id, |id| format!("Received PUBLISH from {id} {}", phrases::publish_in(&publish)));
                 return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
-            }
-            // [MQTT-3.3.4-7], [U5-3.3.4-1] of 5.0
-            let most = self.connections.get(conn).map_or(u16::MAX, |connection| connection.receive_maximum);
-            if session.version.is_v5() && session.received.len() >= usize::from(most) {
-                let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
-                return self.close(conn, &Ending::Protocol(reason), now);
             }
         }
         let (qos, packet_id) = (publish.qos, publish.id);
@@ -54,6 +55,10 @@ impl Engine {
         if qos == QoS::ExactlyOnce && (reason.is_success() || !session.version.is_v5()) {
             session.received.insert(packet_id);
             self.journal.pen(session.journal_key()).add(|key| Record::Received(key, packet_id));
+        } else if qos == QoS::ExactlyOnce
+            && let Some(connection) = self.connections.get_mut(conn)
+        {
+            connection.unreleased.remove(&packet_id);
         }
         self.acknowledge(conn, id, qos, packet_id, reason);
     }
@@ -64,12 +69,12 @@ impl Engine {
         if publish.properties.subscription_identifier().is_some() {
             return Err(Ending::Protocol(ReasonCode::PROTOCOL_ERROR));
         }
-        // 5: [MQTT-3.2.2-14]
+        // 5: [MQTT-3.2.2-14], [U5-3.2.2-5]
         if publish.retain && !self.config.limits.retain_available {
             return Err(Ending::Protocol(ReasonCode::RETAIN_NOT_SUPPORTED));
         }
         if let Some(connection) = self.connections.get_mut(conn) {
-            // 5: [MQTT-3.2.2-11]
+            // 5: [MQTT-3.2.2-11], [U5-3.2.2-4]
             if publish.qos > connection.max_qos {
                 return Err(Ending::Protocol(ReasonCode::QOS_NOT_SUPPORTED));
             }
@@ -109,10 +114,9 @@ impl Engine {
         if too_large {
             self.stats.publish_dropped += 1;
             self.stats.refused.message_size_limit += 1;
-            // As mosquitto says it and its users read it. The standard does not list this code for
-            // PUBACK and PUBREC; of those it lists, 0x97 (quota exceeded) would come nearest, and 0x83
-            // (implementation specific) would be always right and never say anything.
-            return ReasonCode::PACKET_TOO_LARGE;
+            // A limit that an administrator imposed. mosquitto says 0x95, which PUBACK and PUBREC may
+            // not carry: strict clients fail on it. [MQTT-3.4.2-1], [MQTT-3.5.2-1] of 5.0
+            return ReasonCode::QUOTA_EXCEEDED;
         }
         match self.publish(publish, id, now) {
             Reach::Somebody => ReasonCode::SUCCESS,
