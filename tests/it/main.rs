@@ -12,6 +12,7 @@ mod hostile;
 mod interop;
 mod interop_rumqttc;
 mod labs;
+mod matrix;
 mod properties;
 mod readme;
 mod report;
