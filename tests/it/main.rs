@@ -24,3 +24,5 @@ mod simulation;
 mod statements;
 mod support;
 mod tidy;
+mod transports;
+mod websocket;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqttlab::broker::config::{Config, Overrides};
+use mqttlab::broker::log::LogLine;
 use mqttlab::broker::server::files::{FsFiles, load_rules};
 use mqttlab::broker::server::{Broker, Medium};
 use mqttlab::client::{Client, Event, Options, Session};
@@ -31,12 +32,40 @@ pub fn folder(conf: &str) -> TempDir {
 
 /// Starts a broker in this process with the `mosquitto.conf` of a folder.
 pub async fn start_in(folder: &Path, medium: Medium) -> Broker {
+    start_changed(folder, medium, |_| {}).await.0
+}
+
+/// The lines that a broker in this process logs.
+pub type Lines = Arc<Mutex<Vec<String>>>;
+
+/// As [`start_in`], with a configuration that is changed before, and with the log.
+pub async fn start_changed(
+    folder: &Path,
+    medium: Medium,
+    change: impl FnOnce(&mut Config),
+) -> (Broker, Lines) {
+    try_start(folder, medium, change).await.expect("it starts")
+}
+
+/// As [`start_changed`], where it may be that it does not start.
+pub async fn try_start(
+    folder: &Path,
+    medium: Medium,
+    change: impl FnOnce(&mut Config),
+) -> std::io::Result<(Broker, Lines)> {
     let path = folder.join("mosquitto.conf");
     let (config, found) = Config::load(&FsFiles, Some(&path), &Overrides::default());
-    let config = config.unwrap_or_else(|| panic!("{found:?}"));
+    let mut config = config.unwrap_or_else(|| panic!("{found:?}"));
+    change(&mut config);
     let (rules, found) = load_rules(&config, &FsFiles);
     assert!(found.is_empty(), "{found:?}");
-    Broker::start(Arc::new(config), Arc::new(rules), medium, 7).await.expect("a port")
+    let lines = Lines::default();
+    let sink = Arc::clone(&lines);
+    let log = Box::new(move |fresh: &[LogLine]| {
+        sink.lock().expect("no panic there").extend(fresh.iter().map(|line| line.text.clone()));
+    });
+    let broker = Broker::start_with_log(Arc::new(config), Arc::new(rules), medium, 7, log).await?;
+    Ok((broker, lines))
 }
 
 /// Starts a broker in this process that lets anybody in.

@@ -9,3 +9,4 @@ pub mod tls;
 pub mod paper;
 pub mod random;
 pub mod skip;
+pub mod ws;
