@@ -1,7 +1,7 @@
 //! `mqttlab broker`: the bundled broker as a program, with mosquitto's options, lines, signals and
 //! exit codes. What the broker does is decided in [`crate::broker`].
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -57,6 +57,10 @@ pub struct Args {
     /// Checks configuration, ACL, password and certificate files, and starts nothing
     #[arg(long)]
     test_config: bool,
+
+    /// Writes the secrets of TLS sessions to a file, for Wireshark; who reads it reads the traffic
+    #[arg(long, value_name = "FILE")]
+    tls_keylog: Option<PathBuf>,
 
     /// Set by -d on the process that stays
     #[arg(long, hide = true)]
@@ -120,6 +124,8 @@ fn load(args: &Args) -> Result<Loaded, Exit> {
     if args.quiet {
         config.log.types = LogTypes::NONE;
     }
+    config.process.tls_keylog.clone_from(&args.tls_keylog);
+    config.process.asks_passphrases = io::stdin().is_terminal();
     let (rules, more) = load_rules(&config, &FsFiles);
     found.extend(more);
     if has_errors(&found) {
@@ -149,9 +155,22 @@ fn print(found: &[Diagnostic]) {
 
 fn test_config(loaded: &Loaded) -> Exit {
     print(&loaded.warnings);
-    if let Err(error) = check_certificates(&loaded.config) {
-        anstream::eprintln!("Error: {error}");
-        return CANNOT_START;
+    match check_certificates(&loaded.config) {
+        Err(error) => {
+            anstream::eprintln!("Error: {error}");
+            return CANNOT_START;
+        }
+        Ok(found) => {
+            for warning in &found.warnings {
+                anstream::eprintln!("Warning: {warning}");
+            }
+            for error in &found.errors {
+                anstream::eprintln!("Error: {error}");
+            }
+            if !found.errors.is_empty() {
+                return CANNOT_START;
+            }
+        }
     }
     anstream::println!("Configuration file is OK.");
     Exit::Success

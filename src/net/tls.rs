@@ -53,7 +53,7 @@ mod tests {
     use crate::net::{Endpoint, Transport};
     use crate::tls::authority::{Authority, DAY, KeyAlgorithm, ServerRequest, Validity};
     use crate::tls::client::{Trust, config};
-    use crate::tls::server::{self, PemFile};
+    use crate::tls::server::{self, ServerFiles};
 
     fn authority(name: &str, key: KeyAlgorithm) -> Authority {
         Authority::new(name, key, Validity::starting(SystemTime::now(), DAY)).expect("an authority")
@@ -76,9 +76,17 @@ mod tests {
         config: Arc<rustls::ClientConfig>,
     ) -> Result<(), ConnectError> {
         let issued = authority.issue_server(request).expect("signed");
-        let chain = PemFile { name: "server.crt", pem: issued.certificate_pem.as_bytes() };
-        let key = PemFile { name: "server.key", pem: issued.key_pem.as_bytes() };
-        let acceptor = TlsAcceptor::from(server::config(chain, key).expect("a pair"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = ServerFiles {
+            certfile: folder.path().join("server.crt"),
+            keyfile: folder.path().join("server.key"),
+            ..ServerFiles::default()
+        };
+        std::fs::write(&files.certfile, issued.certificate_pem).expect("written");
+        std::fs::write(&files.keyfile, issued.key_pem).expect("written");
+        let nobody = &mut |_: &str| Err(String::new());
+        let loaded = server::from_files(&files, nobody, None).expect("a pair");
+        let acceptor = TlsAcceptor::from(loaded.config);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let echo = tokio::spawn(async move {

@@ -4,8 +4,15 @@
 
 pub mod authority;
 pub mod client;
+mod client_certificates;
+mod direct;
+mod files;
+pub mod identity;
+pub mod key_log;
 pub mod material;
+pub mod private_key;
 pub mod server;
+pub mod suites;
 
 use std::fmt;
 use std::io;

@@ -73,6 +73,8 @@ pub enum AuthFailure {
     AnonymousRefused,
     /// Unknown user, wrong or missing password.
     BadCredentials,
+    /// The user name is to come from a certificate, and it gives none.
+    NoIdentity,
 }
 
 /// The security in force: one zone for each [`SecurityConfig`](super::config::SecurityConfig).

@@ -128,6 +128,11 @@ pub enum TlsVersion {
 }
 
 impl ListenerConfig {
+    /// User names come from the clients' certificates.
+    pub fn names_by_certificate(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.identity != TlsIdentity::Connect)
+    }
+
     /// True if both listen at the same address.
     pub(super) fn is_at(&self, other: &Self) -> bool {
         let place = |it: &Self| (it.port, it.bind.clone(), it.unix.clone());

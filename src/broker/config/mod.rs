@@ -152,6 +152,10 @@ pub struct ProcessConfig {
     pub user: Option<String>,
     /// `pid_file`
     pub pid_file: Option<PathBuf>,
+    /// `--tls-keylog`: where the secrets of TLS sessions are written.
+    pub tls_keylog: Option<PathBuf>,
+    /// Passphrases of private keys may be asked for on the terminal; never by the file's will.
+    pub asks_passphrases: bool,
 }
 
 /// What a session may use.

@@ -75,7 +75,12 @@ pub(super) fn admit(
     if let Some(will) = &connect.will {
         admit_will(config, listener, will)?;
     }
-    auth.map_err(|_| NOT_AUTHORIZED)
+    auth.map_err(|failure| match failure {
+        AuthFailure::AnonymousRefused | AuthFailure::BadCredentials => NOT_AUTHORIZED,
+        AuthFailure::NoIdentity => {
+            refusal(Some(ReasonCode::V3_BAD_CREDENTIALS), ReasonCode::BAD_USER_NAME_OR_PASSWORD)
+        }
+    })
 }
 
 fn admit_will(config: &Config, listener: Option<&ListenerConfig>, will: &Will) -> Result<(), Refusal> {

@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub max_qos: QoS,
     /// A broker: `try_private`, the highest bit of its protocol level.
     pub bridge: bool,
+    /// Version and cipher of its TLS, until the log has said it.
+    pub secured: Option<Box<str>>,
     /// It counts against `max_connections` and `global_max_connections`.
     counted: bool,
 }
@@ -121,6 +123,7 @@ impl Connections {
             max_packet_size: None,
             max_qos: QoS::ExactlyOnce,
             bridge: false,
+            secured: None,
             counted,
         }))
     }

@@ -214,6 +214,13 @@ impl Engine {
         conn
     }
 
+    /// The transport is TLS, of this version and cipher, for the log.
+    pub fn secured(&mut self, conn: ConnId, negotiated: &str) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.secured = Some(negotiated.into());
+        }
+    }
+
     /// The first packet. `auth` was found outside of the lock by [`Rules::authenticate`].
     #[expect(clippy::needless_pass_by_value, reason = "packets are handed over")]
     pub fn handle_connect(

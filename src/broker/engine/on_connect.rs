@@ -109,7 +109,9 @@ impl Engine {
             self.outputs.log(LogTypes::DEBUG, || format!("Sending CONNACK to {to} (0, {})", code.0));
         }
         let ending = match refusal.v5 {
-            ReasonCode::NOT_AUTHORIZED => Ending::NotAuthorised(owned(&connect.client_id)),
+            ReasonCode::NOT_AUTHORIZED | ReasonCode::BAD_USER_NAME_OR_PASSWORD => {
+                Ending::NotAuthorised(owned(&connect.client_id))
+            }
             ReasonCode::PROTOCOL_ERROR => Ending::Protocol(refusal.v5),
             ReasonCode::PACKET_TOO_LARGE => Ending::Oversize,
             code => Ending::Refused(code),
@@ -219,6 +221,14 @@ impl Engine {
             for line in phrases::will(connect) {
                 self.outputs.log(LogTypes::DEBUG, || line);
             }
+        }
+        if let Some(negotiated) = connection.secured.take()
+            && self.config.compat == Compat::V21
+        {
+            let line = || format!("Client {} negotiated {negotiated}", escape(&client_id));
+            self.outputs.log(LogTypes::NOTICE, line);
+        }
+        if !bridge && self.outputs.logs(LogTypes::DEBUG) {
             self.outputs.log(LogTypes::DEBUG, || {
                 format!("Sending CONNACK to {} ({}, 0)", escape(&client_id), u8::from(session_present))
             });

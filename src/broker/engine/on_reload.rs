@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::auth::Rules;
-use crate::broker::config::Config;
+use crate::broker::config::{Config, ListenerConfig};
 
 use super::Engine;
 use super::phrases::Ending;
@@ -23,6 +23,11 @@ impl Engine {
             session.identity.zone = zone;
             let Some(conn) = session.conn else { continue };
             let username = session.identity.username.as_deref();
+            // Whom a certificate names the password file is not asked about.
+            let listener = self.config.listeners.get(session.identity.listener);
+            if listener.is_some_and(ListenerConfig::names_by_certificate) {
+                continue;
+            }
             if !self.rules.still_admits(zone, username, &old, was) {
                 self.close(conn, &Ending::Administrative, now);
             }

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt as _, DuplexStream};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -17,7 +16,7 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use super::connection;
 use super::http;
 use super::hub::Hub;
-use super::tls_slot::TlsSlot;
+use super::tls_slot::{Secured, TlsSlot};
 use crate::broker::config::{ListenerConfig, ListenerProtocol, ProxyVersion};
 use crate::broker::engine::{ConnId, Loss, Peer};
 use crate::broker::log::LogTypes;
@@ -98,15 +97,19 @@ pub async fn serve(hub: Arc<Hub>, door: Arc<Door>, mut accepted: Accepted) {
         () = wake.notified() => return guard.because(Loss::Io("ended in the handshake".to_owned())),
     };
     match entered {
-        Ok(Entered::Mqtt(transport)) => {
-            let loss = connection::run(hub, conn, peer, wake, transport).await;
+        Ok((Entered::Mqtt(transport), secured)) => {
+            if let Some(secured) = &secured {
+                hub.secured(conn, &secured.negotiated);
+            }
+            let certified = secured.and_then(|secured| secured.username);
+            let loss = connection::run(hub, conn, peer, wake, transport, certified).await;
             guard.because(loss);
         }
-        Ok(Entered::Http(transport, request)) => {
+        Ok((Entered::Http(transport, request), _)) => {
             guard.because(Loss::Eof);
             http::answer(transport, &request, door.config.http_dir.as_deref()).await;
         }
-        Ok(Entered::Gone) => guard.because(Loss::Eof),
+        Ok((Entered::Gone, _)) => guard.because(Loss::Eof),
         Err(text) => {
             let from = address.map_or_else(String::new, |address| address.ip().to_string());
             hub.log(LogTypes::NOTICE, &format!("Client connection from {from} failed: {text}."));
@@ -196,32 +199,35 @@ async fn read_header(
 }
 
 /// TLS and the WebSocket.
-async fn enter(door: &Door, accepted: Accepted) -> Result<Entered, String> {
-    let tls = door.tls.as_ref().map(|slot| slot.current());
-    let transport = secure(accepted, tls).await?;
-    match door.config.protocol {
-        ListenerProtocol::Mqtt => Ok(Entered::Mqtt(transport)),
-        ListenerProtocol::WebSockets => upgrade(transport, &door.config.origins).await,
-    }
+async fn enter(door: &Door, accepted: Accepted) -> Result<(Entered, Option<Secured>), String> {
+    let (transport, secured) = secure(accepted, door.tls.as_deref()).await?;
+    let entered = match door.config.protocol {
+        ListenerProtocol::Mqtt => Entered::Mqtt(transport),
+        ListenerProtocol::WebSockets => upgrade(transport, &door.config.origins).await?,
+    };
+    Ok((entered, secured))
 }
 
 /// The TLS handshake, where the listener has TLS.
-async fn secure(accepted: Accepted, tls: Option<Arc<ServerConfig>>) -> Result<Transport, String> {
+async fn secure(accepted: Accepted, tls: Option<&TlsSlot>) -> Result<(Transport, Option<Secured>), String> {
     match (accepted, tls) {
-        (Accepted::Pipe(pipe), _) => Ok(Box::new(pipe)),
-        (Accepted::Tcp(socket, _), None) => Ok(Box::new(socket)),
-        (Accepted::Unix(socket), None) => Ok(Box::new(socket)),
-        (Accepted::Tcp(socket, _), Some(config)) => handshake(socket, config).await,
-        (Accepted::Unix(socket), Some(config)) => handshake(socket, config).await,
+        (Accepted::Pipe(pipe), _) => Ok((Box::new(pipe), None)),
+        (Accepted::Tcp(socket, _), None) => Ok((Box::new(socket), None)),
+        (Accepted::Unix(socket), None) => Ok((Box::new(socket), None)),
+        (Accepted::Tcp(socket, _), Some(tls)) => handshake(socket, tls).await,
+        (Accepted::Unix(socket), Some(tls)) => handshake(socket, tls).await,
     }
 }
 
-async fn handshake<S>(socket: S, config: Arc<ServerConfig>) -> Result<Transport, String>
+async fn handshake<S>(socket: S, tls: &TlsSlot) -> Result<(Transport, Option<Secured>), String>
 where
     S: Io + 'static,
 {
-    match TlsAcceptor::from(config).accept(socket).await {
-        Ok(stream) => Ok(Box::new(TlsStream::Server(stream))),
+    match TlsAcceptor::from(tls.current()).accept(socket).await {
+        Ok(stream) => {
+            let secured = tls.established(stream.get_ref().1);
+            Ok((Box::new(TlsStream::Server(stream)), Some(secured)))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -19,6 +19,7 @@ use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion};
 use crate::net::Transport;
 use crate::net::framed::{Framed, Progress};
+use crate::tls::identity::NoIdentity;
 
 /// Bytes of the largest packet before CONNECT was seen: one string of full length, and the rest.
 const CONNECT_LIMIT: u32 = 128 * 1024;
@@ -41,14 +42,23 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 /// system send a reset, which can destroy our last bytes on their way.
 const LINGER: Duration = Duration::from_millis(100);
 
-/// Serves one stream of MQTT to its end, and says how it ended.
-pub async fn run(hub: Arc<Hub>, conn: ConnId, peer: Peer, wake: Arc<Notify>, transport: Transport) -> Loss {
+/// Serves one stream of MQTT to its end, and says how it ended. `certified` is the user name of the
+/// client's certificate, where its CONNECT has no say.
+pub async fn run(
+    hub: Arc<Hub>,
+    conn: ConnId,
+    peer: Peer,
+    wake: Arc<Notify>,
+    transport: Transport,
+    certified: Option<Result<String, NoIdentity>>,
+) -> Loss {
     let connection = Connection {
         hub,
         conn,
         peer,
         wake,
         framed: Framed::new(transport, Decoder::server(Limits { max_packet_size: CONNECT_LIMIT })),
+        certified,
         connected: false,
         speaks_tls: false,
         version: ProtocolVersion::V311,
@@ -66,6 +76,8 @@ struct Connection {
     peer: Peer,
     wake: Arc<Notify>,
     framed: Framed,
+    /// The user name of the client's certificate, where its CONNECT has no say.
+    certified: Option<Result<String, NoIdentity>>,
     /// CONNECT was handled.
     connected: bool,
     /// The first bytes, which were no CONNECT, look like TLS.
@@ -173,10 +185,14 @@ impl Connection {
     /// Authenticates outside of the lock, and lets the engine decide.
     async fn connect(&mut self, mut connect: Box<Connect>, size: usize) {
         self.connected = true;
+        let certified = self.take_identity(&mut connect);
         let max_packet_size = loop {
             let (config, rules) = self.hub.in_force();
             let zone = config.zone(self.peer.listener);
-            let result = authenticate(&self.hub, &rules, zone, &connect).await;
+            let result = match certified {
+                Some(result) => result,
+                None => authenticate(&self.hub, &rules, zone, &connect).await,
+            };
             match self.hub.connect(self.conn, Authenticated { connect, size, result, by: rules }) {
                 Ok(()) => break config.limits.max_packet_size,
                 Err(again) => connect = again,
@@ -188,6 +204,27 @@ impl Connection {
             size => size,
         };
         self.framed.decoder_mut().set_limits(Limits { max_packet_size });
+    }
+
+    /// Where the client's certificate names the user, the name takes the place of what CONNECT says,
+    /// and no password is asked for. `None`: CONNECT says it.
+    fn take_identity(&mut self, connect: &mut Connect) -> Option<Result<(), AuthFailure>> {
+        let certified = self.certified.take()?;
+        // [MQTT-3.1.2-22]: the engine is to see what is wrong with it.
+        let is_broken = !connect.version.is_v5() && connect.password.is_some() && connect.username.is_none();
+        match certified {
+            _ if is_broken => Some(Ok(())),
+            Ok(name) => {
+                connect.username = Some(name.into());
+                connect.password = None;
+                Some(Ok(()))
+            }
+            Err(why) => {
+                let from = self.peer.address.map_or_else(String::new, |address| address.to_string());
+                self.hub.log(LogTypes::NOTICE, &format!("Client from {from} has no user name: {why}."));
+                Some(Err(AuthFailure::NoIdentity))
+            }
+        }
     }
 
     fn complain(&mut self, error: &DecodeError) {

@@ -105,6 +105,11 @@ impl Hub {
         })
     }
 
+    /// The transport is TLS, of this version and cipher.
+    pub fn secured(&self, conn: ConnId, negotiated: &str) {
+        self.enter(Some(conn), |core, _| core.engine.secured(conn, negotiated));
+    }
+
     /// The configuration and the rules in force, to authenticate by outside of the lock.
     pub fn in_force(&self) -> (Arc<Config>, Arc<Rules>) {
         let core = self.core.lock();

@@ -13,7 +13,7 @@ pub mod log_sink;
 pub mod signals;
 mod sockets;
 mod timer;
-mod tls_slot;
+pub mod tls_slot;
 
 use std::fmt;
 use std::io;
@@ -25,14 +25,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::auth::Rules;
-use super::config::{Config, ListenerProtocol};
+use super::config::{Config, ListenerConfig, ListenerProtocol};
 use super::log::{LogLine, LogTypes};
 use crate::net::{Endpoint, memory};
-use crate::tls::material::MaterialError;
 use accept::{Door, Place};
 use hub::Hub;
 use listener::{Listener, Source};
-use tls_slot::TlsSlot;
+use tls_slot::{Findings, TlsSetup, TlsSlot};
 
 /// Takes the broker's log lines, in their order, outside of the hub's lock; only of types that the
 /// configuration asks for.
@@ -98,10 +97,13 @@ impl Broker {
         log: LogSink,
     ) -> io::Result<Self> {
         let hub = Arc::new(Hub::new(Arc::clone(&config), rules, seed, log));
+        let slots = if medium == Medium::Sockets { load_tls(&hub, &config)? } else { Vec::new() };
+        let mut slots = slots.into_iter();
         let mut listeners = Vec::new();
         let mut open = Vec::new();
         for index in 0..config.listeners.len() {
-            let (bound, sockets) = bind(&hub, &config, index, medium).await?;
+            let tls = slots.next().flatten();
+            let (bound, sockets) = bind(&hub, &config, index, medium, tls).await?;
             listeners.push(bound);
             open.extend(sockets);
         }
@@ -134,10 +136,11 @@ impl Broker {
     /// that cannot be loaded leaves the old one in force.
     pub fn reload(&self, config: Arc<Config>, rules: Arc<Rules>) {
         for tls in self.listeners.iter().filter_map(|bound| bound.tls.as_ref()) {
-            if let Err(error) = tls.reload() {
+            let found = tls.reload();
+            if !found.errors.is_empty() {
                 self.hub.log(LogTypes::ERROR, &tls.reload_failed());
-                self.hub.log(LogTypes::ERROR, &format!("Error: {error}"));
             }
+            log_findings(&self.hub, &found);
         }
         self.hub.reload(config, rules);
     }
@@ -189,12 +192,36 @@ impl fmt::Debug for Broker {
     }
 }
 
-/// Reads the certificates, keys and authorities of all listeners, as a start would.
-pub fn check_certificates(config: &Config) -> Result<(), MaterialError> {
-    config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).try_for_each(|files| {
-        tls_slot::read(files)?;
-        Ok(())
-    })
+/// Reads the certificates, keys, authorities and revocation lists of all listeners, as a start
+/// would. All that is wrong, and what is odd, at once.
+pub fn check_certificates(config: &Config) -> io::Result<Findings> {
+    let setup = TlsSetup::new(config)?;
+    let mut found = Findings::default();
+    for files in config.listeners.iter().filter_map(|listener| listener.tls.as_ref()) {
+        TlsSlot::load(files, &setup, &mut found);
+    }
+    Ok(found)
+}
+
+/// The TLS of each listener that has it. All errors are logged; the last is returned.
+fn load_tls(hub: &Hub, config: &Config) -> io::Result<Vec<Option<Arc<TlsSlot>>>> {
+    let setup = TlsSetup::new(config)?;
+    let mut found = Findings::default();
+    let load =
+        |listener: &ListenerConfig| TlsSlot::load(listener.tls.as_ref()?, &setup, &mut found).map(Arc::new);
+    let slots = config.listeners.iter().map(load).collect();
+    let last = found.errors.pop();
+    log_findings(hub, &found);
+    last.map_or(Ok(slots), |error| Err(io::Error::other(error)))
+}
+
+fn log_findings(hub: &Hub, found: &Findings) {
+    for error in &found.errors {
+        hub.log(LogTypes::ERROR, &format!("Error: {error}"));
+    }
+    for warning in &found.warnings {
+        hub.log(LogTypes::WARNING, &format!("Warning: {warning}"));
+    }
 }
 
 /// Opens the sockets (or the pipe) of one configured listener.
@@ -203,6 +230,7 @@ async fn bind(
     config: &Config,
     index: usize,
     medium: Medium,
+    tls: Option<Arc<TlsSlot>>,
 ) -> io::Result<(Bound, Vec<Listener>)> {
     let listener = &config.listeners[index];
     let websockets = listener.protocol == ListenerProtocol::WebSockets;
@@ -214,7 +242,6 @@ async fn bind(
         let listener = Listener { door: door(Place::Memory, None), source: Source::Memory(acceptor) };
         return Ok((Bound { address: None, endpoint, tls: None }, vec![listener]));
     }
-    let tls = listener.tls.as_ref().map(TlsSlot::load).transpose().map_err(io::Error::other)?.map(Arc::new);
     if let Some(path) = &listener.unix {
         let source = Source::Unix(sockets::unix(hub, path).await?);
         let place = Place::Path(path.display().to_string().into());
