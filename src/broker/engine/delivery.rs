@@ -42,9 +42,15 @@ impl Engine {
     /// Delivers a publication to all whose subscriptions match: one copy for all plain ones of a
     /// session, and one for each share. 5: [MQTT-3.3.4-5], [MQTT-4.8.2-3], [U5-4.8.2-1]
     pub(super) fn route(&mut self, publication: &Arc<Publication>, hits: &[Hit], now: Instant) {
+        let limits = &self.config.limits;
+        let upgrade = limits.upgrade_outgoing_qos;
+        // `allow_duplicate_messages`: a copy for each, as both standards allow too.
+        let at_once = if limits.allow_duplicate_messages { 1 } else { usize::MAX };
         for same in hits.chunk_by(|a, b| (a.member.session, a.share) == (b.member.session, b.share)) {
-            if let Some(delivery) = merge(publication, same) {
-                self.deliver(same[0].member.session, delivery, now);
+            for together in same.chunks(at_once) {
+                if let Some(delivery) = merge(publication, together, upgrade) {
+                    self.deliver(together[0].member.session, delivery, now);
+                }
             }
         }
     }
@@ -110,15 +116,14 @@ impl Engine {
             self.outputs.log(LogTypes::DENIED, || phrases::denied("read of", topic, who, peer, decision));
             return;
         }
-        let limit = self.config.limits.max_queued_messages;
+        let limits = &self.config.limits;
+        let qos_0 = delivery.qos == QoS::AtMostOnce;
         let taken = match connection {
-            None if delivery.qos == QoS::AtMostOnce => return,
-            Some((_, connection)) if delivery.qos == QoS::AtMostOnce && is_backlogged(connection, limit) => {
-                false
-            }
+            None if qos_0 && !limits.queue_qos0_messages => return,
+            Some((_, connection)) if qos_0 && is_backlogged(connection, limits.max_queued_messages) => false,
             Some((conn, connection))
-                if delivery.qos == QoS::AtMostOnce
-                    || (session.queue.is_empty() && session.inflight.has_room(session.window)) =>
+                if session.queue.is_empty() && (qos_0 || session.inflight.has_room(session.window))
+                    || qos_0 && !session.queue.holds_qos_0() =>
             {
                 let mut pen = self.journal.pen(session.journal_key());
                 if let Some(frame) = window(session, connection, delivery, &mut pen) {
@@ -134,7 +139,7 @@ impl Engine {
             // [MQTT-3.1.2-5]
             _ => {
                 let mut pen = self.journal.pen(session.journal_key());
-                session.queue.push(delivery, limit, now, &mut pen)
+                session.queue.push(delivery, limits, now, &mut pen)
             }
         };
         if taken {
@@ -239,11 +244,18 @@ impl Engine {
             match self.retained.next(replay, &mut scan, now) {
                 // [MQTT-3.8.3-3] of 5.0
                 Found::Message(publication) if replay.grant.no_local && publication.origin == id => {}
+                // `check_retain_source`: whoever published it may still do that.
+                Found::Message(publication)
+                    if publication.source.as_ref().is_some_and(|source| {
+                        let zone = self.config.zone(source.listener);
+                        let topic = publication.topic.as_str();
+                        !self.rules.check(zone, source.subject(), topic, Access::Write).allowed
+                    }) => {}
                 Found::Message(publication) => {
                     let grant = replay.grant;
                     let delivery = Delivery {
                         // [MQTT-3.8.4-6] 5: [MQTT-3.8.4-8]
-                        qos: publication.qos.min(grant.qos),
+                        qos: lowered(publication.qos, grant.qos, self.config.limits.upgrade_outgoing_qos),
                         publication,
                         // 3.1.1: [MQTT-3.3.1-8]
                         retain: true,
@@ -274,7 +286,7 @@ impl Engine {
 /// The one delivery that answers all matching subscriptions of a session, at the highest granted
 /// QoS and with all their identifiers; `None` if No Local leaves none. `[MQTT-3.3.5-1]`
 /// 5: `[MQTT-3.3.4-2]`, `[MQTT-3.3.4-3]`, `[MQTT-3.3.4-4]`, `[MQTT-3.8.3-3]`, `[U5-3.3.2-6]`
-fn merge(publication: &Arc<Publication>, hits: &[Hit]) -> Option<Delivery> {
+fn merge(publication: &Arc<Publication>, hits: &[Hit], upgrade: bool) -> Option<Delivery> {
     let mut granted = None;
     let mut as_published = false;
     let mut ids = SubscriptionIds::new();
@@ -289,11 +301,17 @@ fn merge(publication: &Arc<Publication>, hits: &[Hit]) -> Option<Delivery> {
     Some(Delivery {
         publication: Arc::clone(publication),
         // [MQTT-3.8.4-6] 5: [MQTT-3.8.4-8]
-        qos: granted?.min(publication.qos),
+        qos: lowered(publication.qos, granted?, upgrade),
         // [MQTT-3.3.1-9] 5: [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         retain: as_published && publication.retain,
         ids,
     })
+}
+
+/// At which QoS a message goes to a subscription: at its own, but no higher than granted; with
+/// `upgrade_outgoing_qos` at what was granted, against the standard's letter.
+fn lowered(own: QoS, granted: QoS, upgrade: bool) -> QoS {
+    if upgrade { granted } else { own.min(granted) }
 }
 
 /// True if a QoS 0 message would wait behind more than the limits allow.

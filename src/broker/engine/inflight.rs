@@ -1,7 +1,9 @@
 //! The window of QoS 1 and 2 messages on their way to a client (4.3, 4.4, 4.9).
 //!
 //! Packet identifiers are given out in order, so the window is a ring: a message's place follows
-//! from its identifier, and first in, first sent again. Does not know connections: it answers what
+//! from its identifier. A message that is never acknowledged holds one place and not the ring: once
+//! that is long and mostly empty, empty places are used again, and a count of messages keeps what
+//! the places no longer say: first in, first sent again. Does not know connections: it answers what
 //! is to be sent.
 
 use std::collections::VecDeque;
@@ -13,6 +15,9 @@ use super::publication::Delivery;
 
 /// Identifiers there are: 1 to 65,535.
 const IDS: usize = 65_535;
+
+/// A ring as long as this is not made longer while half of its places are free.
+const LONG: usize = 1024;
 
 /// How far a message has come.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(super) enum Stage {
 #[derive(Debug)]
 struct Slot {
     stage: Stage,
+    /// Counts messages: the order of places that were used again.
+    number: u64,
     /// It was written to some connection: the next time is a repeat.
     written: bool,
     /// It was given to the present connection and counts against the window.
@@ -38,46 +45,110 @@ pub(super) struct Inflight {
     slots: VecDeque<Option<Slot>>,
     /// Identifier of the first slot.
     first: PacketId,
+    /// Slots that hold a message.
+    used: usize,
+    /// Messages so far.
+    count: u64,
+    /// Where the next free place is looked for, behind `first`.
+    cursor: usize,
     active: usize,
+    /// Bytes of active payloads that wait for PUBACK or PUBREC.
+    active_bytes: u64,
+    /// `max_inflight_bytes`; 0 is no limit.
+    max_bytes: u64,
     /// To be sent again as the window allows.
     again: VecDeque<PacketId>,
 }
 
 impl Default for Inflight {
     fn default() -> Self {
-        Self { slots: VecDeque::new(), first: PacketId::FIRST, active: 0, again: VecDeque::new() }
+        Self {
+            slots: VecDeque::new(),
+            first: PacketId::FIRST,
+            used: 0,
+            count: 0,
+            cursor: 0,
+            active: 0,
+            active_bytes: 0,
+            max_bytes: 0,
+            again: VecDeque::new(),
+        }
     }
 }
 
 impl Inflight {
-    /// True if another message may be sent to a client that takes `limit` at once.
-    /// `[MQTT-3.3.4-9]`, `[MQTT-4.9.0-2]` of 5.0
-    pub fn has_room(&self, limit: u16) -> bool {
-        self.active < usize::from(limit) && self.again.is_empty() && self.slots.len() < IDS
+    /// Takes over `max_inflight_bytes`.
+    pub fn limit_bytes(&mut self, most: u64) {
+        self.max_bytes = most;
     }
 
-    /// Takes a message into the window under a new identifier. [MQTT-2.3.1-4], [MQTT-4.3.2-1],
-    /// [MQTT-4.3.3-1] 5: [MQTT-2.2.1-4], [MQTT-4.3.2-1], [MQTT-4.3.3-1]
+    /// True if another message may be sent to a client that takes `limit` at once. As in mosquitto,
+    /// the message that exceeds `max_inflight_bytes` is still sent: it counts when it is there.
+    /// `[MQTT-3.3.4-9]`, `[MQTT-4.9.0-2]` of 5.0
+    pub fn has_room(&self, limit: u16) -> bool {
+        self.takes_more(limit) && self.again.is_empty() && self.used < IDS
+    }
+
+    fn takes_more(&self, limit: u16) -> bool {
+        self.active < usize::from(limit) && (self.max_bytes == 0 || self.active_bytes < self.max_bytes)
+    }
+
+    /// Takes a message into the window under an identifier that is free. [MQTT-2.3.1-4],
+    /// [MQTT-4.3.2-1], [MQTT-4.3.3-1] 5: [MQTT-2.2.1-4], [MQTT-4.3.2-1], [MQTT-4.3.3-1]
     pub fn insert(&mut self, delivery: Delivery, pen: &mut Pen<'_>) -> PacketId {
-        let id = nth_after(self.first, self.slots.len());
-        pen.sent(id, &delivery);
-        self.slots.push_back(Some(Slot { stage: Stage::Publish(delivery), written: false, active: true }));
         self.active += 1;
+        self.active_bytes += delivery.payload_len();
+        self.used += 1;
+        self.count += 1;
+        let length = self.slots.len();
+        let reuses = (length >= LONG && self.used * 2 <= length) || length >= IDS;
+        let at = if reuses { self.free_place() } else { length };
+        let id = nth_after(self.first, at);
+        pen.sent(id, &delivery);
+        let stage = Stage::Publish(delivery);
+        let slot = Some(Slot { stage, number: self.count, written: false, active: true });
+        if reuses {
+            self.slots[at] = slot;
+        } else {
+            self.slots.push_back(slot);
+        }
         id
     }
 
+    /// The next free place from the cursor on. There is one: [`Inflight::has_room`] was asked. Takes
+    /// few steps while half of them are free.
+    fn free_place(&mut self) -> usize {
+        let length = self.slots.len();
+        let start = if self.cursor < length { self.cursor } else { 0 };
+        let found = (start..length).chain(0..start).find(|at| self.slots[*at].is_none());
+        let at = found.unwrap_or_default();
+        self.cursor = at + 1;
+        at
+    }
+
     /// Puts back what was in flight before the broker was restarted, the oldest first; false if the
-    /// identifier does not fit behind the others.
+    /// identifier is taken.
     pub fn restore(&mut self, id: PacketId, stage: Stage) -> bool {
         if self.slots.is_empty() {
             self.first = id;
         }
-        let index = self.index(id);
-        if index < self.slots.len() {
+        let mut at = self.index(id);
+        if self.slots.get(at).is_some_and(Option::is_some) {
             return false;
         }
-        self.slots.resize_with(index, || None);
-        self.slots.push_back(Some(Slot { stage, written: true, active: false }));
+        // Identifiers are used again, so a later message may have one before the first.
+        let before = IDS - at;
+        if at >= self.slots.len() && before < at - self.slots.len() {
+            (0..before).for_each(|_| self.slots.push_front(None));
+            self.first = id;
+            at = 0;
+        }
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, || None);
+        }
+        self.used += 1;
+        self.count += 1;
+        self.slots[at] = Some(Slot { stage, number: self.count, written: true, active: false });
         true
     }
 
@@ -90,6 +161,9 @@ impl Inflight {
     pub fn release(&mut self, id: PacketId, pen: &mut Pen<'_>) {
         let index = self.index(id);
         if let Some(Some(slot)) = self.slots.get_mut(index) {
+            if slot.active {
+                self.active_bytes -= slot.stage.payload_len();
+            }
             slot.stage = Stage::Release;
             pen.add(|key| Record::Released(key, 0, id));
         }
@@ -99,12 +173,17 @@ impl Inflight {
     pub fn remove(&mut self, id: PacketId, pen: &mut Pen<'_>) {
         let index = self.index(id);
         if let Some(slot) = self.slots.get_mut(index).and_then(Option::take) {
-            self.active -= usize::from(slot.active);
+            self.used -= 1;
+            if slot.active {
+                self.active -= 1;
+                self.active_bytes -= slot.stage.payload_len();
+            }
             pen.add(|key| Record::Done(key, id));
         }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.first = self.first.next();
+            self.cursor = self.cursor.saturating_sub(1);
         }
     }
 
@@ -126,38 +205,39 @@ impl Inflight {
     /// they do not wait for the window (`[MQTT-3.3.4-10]` of 5.0). `[MQTT-4.4.0-1]`, `[MQTT-4.6.0-1]`
     pub fn rewind(&mut self) {
         self.active = 0;
+        self.active_bytes = 0;
         self.again.clear();
-        let mut publishes = VecDeque::new();
+        let mut open = Vec::with_capacity(self.used);
         let mut id = self.first;
         for slot in &mut self.slots {
             if let Some(slot) = slot {
                 slot.active = false;
-                match slot.stage {
-                    Stage::Release => self.again.push_back(id),
-                    Stage::Publish(_) => publishes.push_back(id),
-                }
+                open.push((matches!(slot.stage, Stage::Publish(_)), slot.number, id));
             }
             id = id.next();
         }
-        self.again.append(&mut publishes);
+        open.sort_unstable_by_key(|(is_publish, number, _)| (*is_publish, *number));
+        self.again.extend(open.into_iter().map(|(_, _, id)| id));
     }
 
     /// The next message to be sent again, if the window of `limit` allows it.
     pub fn next_again(&mut self, limit: u16) -> Option<(PacketId, &Stage)> {
         while let Some(id) = self.again.front().copied() {
             let index = self.index(id);
+            let room = self.takes_more(limit);
             let Some(Some(slot)) =
                 self.slots.get_mut(index).filter(|slot| slot.as_ref().is_some_and(|s| !s.active))
             else {
                 self.again.pop_front();
                 continue;
             };
-            if matches!(slot.stage, Stage::Publish(_)) && self.active >= usize::from(limit) {
+            if matches!(slot.stage, Stage::Publish(_)) && !room {
                 return None;
             }
             self.again.pop_front();
             slot.active = true;
             self.active += 1;
+            self.active_bytes += slot.stage.payload_len();
             let stage = &self.slots.get(index)?.as_ref()?.stage;
             return Some((id, stage));
         }
@@ -175,6 +255,13 @@ impl Stage {
         match self {
             Self::Publish(delivery) => Some(delivery.qos),
             Self::Release => None,
+        }
+    }
+
+    fn payload_len(&self) -> u64 {
+        match self {
+            Self::Publish(delivery) => delivery.payload_len(),
+            Self::Release => 0,
         }
     }
 }
@@ -231,19 +318,70 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_never_acknowledged_stops_at_the_last_identifier() {
+    fn a_message_that_is_never_acknowledged_holds_its_own_identifier_only() {
         let mut inflight = Inflight::default();
         let stuck = inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
-        let mut sent = 1;
-        while inflight.has_room(20) {
+        for _ in 0..200_000 {
+            assert!(inflight.has_room(20));
             let new = inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
+            assert_ne!(new, stuck);
             inflight.remove(new, &mut Journal::default().pen(None));
-            sent += 1;
         }
-        assert_eq!(sent, IDS);
+        assert!(inflight.slots.len() <= LONG, "the ring is {} long", inflight.slots.len());
         inflight.remove(stuck, &mut Journal::default().pen(None));
-        assert!(inflight.has_room(20));
-        assert_eq!(inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None)), id(1));
+        assert!(inflight.slots.is_empty());
+    }
+
+    #[test]
+    fn all_identifiers_can_be_in_use_and_each_is_used_again() {
+        let mut inflight = Inflight::default();
+        for _ in 0..IDS {
+            assert!(inflight.has_room(u16::MAX));
+            inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
+        }
+        assert!(!inflight.has_room(u16::MAX));
+        for number in [65_535, 7, 30_000] {
+            inflight.remove(id(number), &mut Journal::default().pen(None));
+            assert!(inflight.has_room(u16::MAX));
+            assert_eq!(
+                inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None)),
+                id(number)
+            );
+            assert!(!inflight.has_room(u16::MAX));
+        }
+        inflight.rewind();
+        let again: Vec<_> = std::iter::from_fn(|| Some(inflight.next_again(u16::MAX)?.0.get())).collect();
+        assert_eq!(again.len(), IDS);
+        assert_eq!(again[..8], [1, 2, 3, 4, 5, 6, 8, 9]);
+        assert_eq!(again[IDS - 3..], [65_535, 7, 30_000], "in the order of the messages");
+    }
+
+    #[test]
+    fn a_window_is_put_back_whatever_its_identifiers_are() {
+        let mut inflight = Inflight::default();
+        let order = [900, 1000, 3, 65_000, 901];
+        for number in order {
+            assert!(inflight.restore(id(number), Stage::Release));
+        }
+        assert!(!inflight.restore(id(3), Stage::Release));
+        inflight.rewind();
+        let again: Vec<_> = std::iter::from_fn(|| Some(inflight.next_again(9)?.0.get())).collect();
+        assert_eq!(again, order);
+        assert!(inflight.slots.len() < 3000, "the ring is {} long", inflight.slots.len());
+        for number in order {
+            inflight.remove(id(number), &mut Journal::default().pen(None));
+        }
+        assert!(inflight.slots.is_empty() && inflight.has_room(1));
+    }
+
+    #[test]
+    fn bytes_are_a_limit_too() {
+        let mut inflight = Inflight::default();
+        inflight.limit_bytes(1);
+        assert!(inflight.has_room(9));
+        // Without payload it is as if it were not there.
+        inflight.insert(delivery(QoS::AtLeastOnce), &mut Journal::default().pen(None));
+        assert!(inflight.has_room(9));
     }
 
     #[test]

@@ -145,6 +145,7 @@ pub struct Engine {
     ledger: Arc<Ledger>,
     sys: Sys,
     random: Random,
+    started: Instant,
     /// Publications so far.
     serial: u64,
     /// Replays so far.
@@ -174,6 +175,7 @@ impl Engine {
             ledger: Arc::default(),
             sys: Sys::new(now),
             random: Random(seed),
+            started: now,
             serial: 0,
             tickets: 0,
             ended: false,

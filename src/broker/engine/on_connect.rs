@@ -165,7 +165,9 @@ impl Engine {
             0 => u16::MAX,
             limit => limit,
         };
+        let most_bytes = self.config.limits.max_inflight_bytes;
         if let Some(session) = self.sessions.get_mut(id) {
+            session.inflight.limit_bytes(most_bytes);
             session.conn = Some(conn);
             session.asked_lifetime = asked;
             // [MQTT-3.1.2-23], [U5-3.1.2-3] of 5.0

@@ -207,7 +207,9 @@ impl Engine {
                 .log(LogTypes::DENIED, || phrases::denied("will", topic.as_str(), who, None, decision));
             return;
         }
-        self.publish(will::into_publish(will), origin, now);
+        let publish = will::into_publish(will);
+        let source = self.source(&publish, who);
+        self.publish_for(publish, origin, source, now);
     }
 
     /// A debug line that names a client, made only if debug lines are logged.

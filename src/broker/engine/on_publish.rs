@@ -1,7 +1,7 @@
 //! PUBLISH from a client (3.3, 4.3): its rights, its acknowledgement, retaining it, passing it on.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::broker::auth::Access;
 use crate::broker::log::LogTypes;
@@ -15,7 +15,7 @@ use super::journal::Record;
 use super::limits::MAX_TOPIC_SEPARATORS;
 use super::phrases::{self, Ending};
 use super::publication::{Publication, owned};
-use super::session::SessionId;
+use super::session::{Identity, SessionId};
 use super::{ConnId, Engine};
 
 impl Engine {
@@ -118,7 +118,8 @@ impl Engine {
             // not carry: strict clients fail on it. [MQTT-3.4.2-1], [MQTT-3.5.2-1] of 5.0
             return ReasonCode::QUOTA_EXCEEDED;
         }
-        match self.publish(publish, id, now) {
+        let source = self.source(&publish, who);
+        match self.publish_for(publish, id, source, now) {
             Reach::Somebody => ReasonCode::SUCCESS,
             Reach::Nobody => ReasonCode::NO_MATCHING_SUBSCRIBERS,
         }
@@ -127,6 +128,23 @@ impl Engine {
     /// Delivers a message to all who subscribed, and retains it if it asks for that.
     /// `[MQTT-4.5.0-1]`
     pub(super) fn publish(&mut self, publish: Publish, origin: SessionId, now: Instant) -> Reach {
+        self.publish_for(publish, origin, None, now)
+    }
+
+    /// Who publishes, if that is to be known as long as the message is retained.
+    pub(super) fn source(&self, publish: &Publish, who: &Identity) -> Option<Box<Identity>> {
+        let wanted = publish.retain && self.config.limits.check_retain_source;
+        wanted.then(|| Box::new(who.clone()))
+    }
+
+    /// [`Engine::publish`] for a client whose right was asked for.
+    pub(super) fn publish_for(
+        &mut self,
+        publish: Publish,
+        origin: SessionId,
+        source: Option<Box<Identity>>,
+        now: Instant,
+    ) -> Reach {
         let mut hits = std::mem::take(&mut self.hits);
         self.collect(publish.topic.as_str(), &mut hits);
         let keep = publish.retain || self.will_wait(&hits);
@@ -135,6 +153,7 @@ impl Engine {
         if keep || publication.qos != QoS::AtMostOnce {
             publication.enter(&self.ledger);
         }
+        publication.source = source;
         let publication = Arc::new(publication);
         // [MQTT-3.3.1-12] 5: [MQTT-3.3.1-8]
         if publication.retain {
@@ -157,9 +176,21 @@ impl Engine {
         // A copy: the publication's own shares its buffer with the payload, which will be replaced.
         let timer = Timer::Retained(owned(publication.topic.as_byte_string()));
         match publication.expires {
-            Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, at),
+            Some(at) if !publication.payload.is_empty() => self.deadlines.set(timer, self.sweep(at)),
             _ => self.deadlines.cancel(&timer),
         }
+    }
+
+    /// When a retained message that expires at this instant is forgotten: with
+    /// `retain_expiry_interval` many at once, at a multiple of that time. Nobody is sent it between.
+    fn sweep(&self, at: Instant) -> Instant {
+        let step = self.config.limits.retain_expiry_interval.map_or(0, |step| step.as_secs());
+        if step == 0 {
+            return at;
+        }
+        let since = at.saturating_duration_since(self.started).as_secs();
+        let due = Duration::from_secs((since / step + 1).saturating_mul(step));
+        self.started.checked_add(due).unwrap_or(at)
     }
 
     /// PUBACK or PUBREC, when the message is ours, expired or not. [MQTT-3.3.4-1], [MQTT-2.3.1-6],

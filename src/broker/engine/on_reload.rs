@@ -21,6 +21,7 @@ impl Engine {
             let was = session.identity.zone;
             let zone = self.config.zone(session.identity.listener);
             session.identity.zone = zone;
+            session.inflight.limit_bytes(self.config.limits.max_inflight_bytes);
             let Some(conn) = session.conn else { continue };
             let username = session.identity.username.as_deref();
             // Whom a certificate names the password file is not asked about.

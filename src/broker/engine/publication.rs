@@ -15,7 +15,7 @@ use crate::mqtt::{Packet, PacketId, Properties, Property, ProtocolVersion, QoS, 
 
 use super::alias::OwnAlias;
 use super::limits::COPY_BYTES;
-use super::session::SessionId;
+use super::session::{Identity, SessionId};
 use super::stats::{Entry, Ledger};
 
 /// One message inside the broker.
@@ -38,6 +38,8 @@ pub struct Publication {
     entry: Option<Entry>,
     /// It is in the journal.
     stored: AtomicBool,
+    /// Who published it, kept for `check_retain_source` alone.
+    pub(super) source: Option<Box<Identity>>,
     /// What is the same for all 5.0 receivers, encoded for the first of them.
     body: OnceLock<Box<PublishBody>>,
 }
@@ -56,9 +58,20 @@ impl Publication {
                     | Property::SubscriptionIdentifier(_)
             )
         });
-        let (entry, stored, body) = (None, AtomicBool::new(false), OnceLock::new());
-        let mut it =
-            Self { topic, payload, qos, retain, properties, expires, origin, serial, entry, stored, body };
+        let mut it = Self {
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            expires,
+            origin,
+            serial,
+            source: None,
+            entry: None,
+            stored: AtomicBool::new(false),
+            body: OnceLock::new(),
+        };
         if keep || it.payload.len() + it.topic.as_str().len() <= COPY_BYTES {
             it.own();
         }
@@ -74,9 +87,20 @@ impl Publication {
     pub fn from_journal(publish: Publish, serial: u64, expires: Option<Instant>) -> Self {
         let Publish { topic, payload, qos, retain, properties, .. } = publish;
         let origin = SessionId::BROKER;
-        let (entry, stored, body) = (None, AtomicBool::new(true), OnceLock::new());
-        let mut it =
-            Self { topic, payload, qos, retain, properties, expires, origin, serial, entry, stored, body };
+        let mut it = Self {
+            topic,
+            payload,
+            qos,
+            retain,
+            properties,
+            expires,
+            origin,
+            serial,
+            source: None,
+            entry: None,
+            stored: AtomicBool::new(true),
+            body: OnceLock::new(),
+        };
         it.own();
         it
     }
@@ -156,6 +180,13 @@ pub(super) struct Delivery {
     pub qos: QoS,
     pub retain: bool,
     pub ids: SubscriptionIds,
+}
+
+impl Delivery {
+    /// What counts against `max_inflight_bytes` and `max_queued_bytes`, as in mosquitto.
+    pub(super) fn payload_len(&self) -> u64 {
+        self.publication.payload.len() as u64
+    }
 }
 
 /// A PUBLISH addressed to one connection.

@@ -1,11 +1,15 @@
-//! QoS 1 and 2 messages of a session that are not in flight yet: the window is full or the client
-//! is away. Bounded by `max_queued_messages`; what comes when it is full is dropped, as in mosquitto.
+//! Messages of a session that are not in flight yet: QoS 1 and 2 because the window is full or the
+//! client is away, QoS 0 because it is away and `queue_qos0_messages` says so. Bounded by
+//! `max_queued_messages` and `max_queued_bytes`; what comes when it is full is dropped, as in
+//! mosquitto.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::journal::{Pen, Record};
 use super::publication::Delivery;
+use crate::broker::config::SessionLimits;
+use crate::mqtt::QoS;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -14,34 +18,56 @@ pub(super) struct Queue {
     waiting: VecDeque<(u64, Delivery)>,
     /// No message of the queue expires before.
     first_expiry: Option<Instant>,
+    /// Bytes of their payloads.
+    bytes: u64,
+    /// How many have QoS 0.
+    qos_0: usize,
 }
 
 impl Queue {
-    /// Appends a message; false if `limit` (0: none) of them wait already.
-    pub fn push(&mut self, delivery: Delivery, limit: u32, now: Instant, pen: &mut Pen<'_>) -> bool {
-        let limit = if limit == 0 { usize::MAX } else { limit as usize };
-        if self.waiting.len() >= limit && self.first_expiry.is_some_and(|at| at <= now) {
+    /// Appends a message; false if as many or as large ones wait already as the limits allow. As in
+    /// mosquitto, the message that exceeds `max_queued_bytes` is still taken.
+    pub fn push(
+        &mut self,
+        delivery: Delivery,
+        limits: &SessionLimits,
+        now: Instant,
+        pen: &mut Pen<'_>,
+    ) -> bool {
+        if self.is_full(limits) && self.first_expiry.is_some_and(|at| at <= now) {
             self.drop_expired(now, pen);
         }
-        if self.waiting.len() >= limit {
+        if self.is_full(limits) {
             return false;
         }
-        self.first_expiry = earliest(self.first_expiry, delivery.publication.expires);
         let order = pen.queued(&delivery);
-        self.waiting.push_back((order, delivery));
+        self.add(order, delivery);
         true
+    }
+
+    fn is_full(&self, limits: &SessionLimits) -> bool {
+        let (count, bytes) = (limits.max_queued_messages, limits.max_queued_bytes);
+        (count > 0 && self.waiting.len() >= count as usize) || (bytes > 0 && self.bytes >= bytes)
+    }
+
+    fn add(&mut self, order: u64, delivery: Delivery) {
+        self.first_expiry = earliest(self.first_expiry, delivery.publication.expires);
+        self.bytes += delivery.payload_len();
+        self.qos_0 += usize::from(delivery.qos == QoS::AtMostOnce);
+        self.waiting.push_back((order, delivery));
     }
 
     /// Puts back what waited before the broker was restarted, the oldest first.
     pub fn restore(&mut self, order: u64, delivery: Delivery) {
-        self.first_expiry = earliest(self.first_expiry, delivery.publication.expires);
-        self.waiting.push_back((order, delivery));
+        self.add(order, delivery);
     }
 
     /// The oldest message that has not expired, `[MQTT-3.3.2-5]` of 5.0.
     pub fn pop(&mut self, now: Instant, pen: &mut Pen<'_>) -> Option<Delivery> {
         while let Some((order, delivery)) = self.waiting.pop_front() {
             pen.add(|key| Record::Unqueued(key, order));
+            self.bytes -= delivery.payload_len();
+            self.qos_0 -= usize::from(delivery.qos == QoS::AtMostOnce);
             if !delivery.publication.is_expired(now) {
                 return Some(delivery);
             }
@@ -50,6 +76,11 @@ impl Queue {
         // What a burst took is given back.
         self.waiting.shrink_to(64);
         None
+    }
+
+    /// True while a message of QoS 0 waits: a later one may not overtake it. `[MQTT-4.6.0-6]`
+    pub fn holds_qos_0(&self) -> bool {
+        self.qos_0 > 0
     }
 
     /// True when nothing waits.
@@ -65,6 +96,8 @@ impl Queue {
             }
             !expired
         });
+        self.bytes = self.waiting.iter().map(|(_, it)| it.payload_len()).sum();
+        self.qos_0 = self.waiting.iter().filter(|(_, it)| it.qos == QoS::AtMostOnce).count();
         let expiries = self.waiting.iter().map(|(_, delivery)| delivery.publication.expires);
         self.first_expiry = expiries.fold(None, earliest);
     }
