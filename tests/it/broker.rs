@@ -65,6 +65,7 @@ async fn ended(client: &mut Client) -> (Vec<Packet>, Closed) {
     (packets, closed)
 }
 
+/// Over TCP. [MQTT-7.1.1-1] 5: [MQTT-4.2.0-1]
 #[tokio::test]
 async fn every_quality_of_service_reaches_every_revision() {
     let broker = start(Medium::Sockets).await;

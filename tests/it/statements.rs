@@ -1,6 +1,6 @@
 //! Every statement that binds a server is cited in the code that obeys it, or stands in a table
-//! with the reason why no code can. Reads the sources as text; whether the code really obeys is
-//! shown by the packet scripts and vectors that name the statement.
+//! with the reason why no code can; and each that a client can test has a script, a vector or a test
+//! that names it. Reads all of them as text.
 //!
 //! A citation is an id in brackets in a comment of `src/`, and its version is told like this:
 //!
@@ -56,11 +56,23 @@ const WITHOUT_A_PLACE: &[(Standard, &str, &str)] = &[
     (V5, "U5-3.15-1", "no authentication method is known yet; any AUTH is a protocol error"),
 ];
 
+/// Statements that a client could see obeyed or broken, but not with this broker, and why.
+const WITHOUT_A_TEST: &[(Standard, &str, &str)] = &[
+    (V311, "MQTT-3.8.3-2", "binds brokers without wildcards: this one has them"),
+    (V5, "U5-3.2.2-7", "binds brokers without wildcard subscriptions: this one has them"),
+    (V5, "U5-3.2.2-8", "binds brokers without subscription identifiers: this one has them"),
+    (V5, "U5-3.2.2-9", "binds brokers without shared subscriptions: this one has them"),
+    (V5, "MQTT-4.12.0-2", "no authentication method is known yet, so no AUTH is sent"),
+    (V5, "MQTT-4.12.0-4", "no authentication method is known yet, so no handshake begins"),
+    (V5, "MQTT-4.12.0-5", "no authentication method is known yet, so no handshake begins"),
+    (V5, "MQTT-4.12.1-2", "no authentication method is known yet, so none is repeated"),
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
@@ -68,7 +80,7 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
             let path = entry.expect("a readable folder").path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|it| it == "rs") {
+            } else if path.extension().is_some_and(|it| it == ending) {
                 found.push(path);
             }
         }
@@ -87,27 +99,32 @@ fn table(name: &str) -> Vec<Vec<String>> {
 /// What the standards say: who is bound by each statement, and which ids are false friends.
 struct Catalogue {
     roles: BTreeMap<Rule, String>,
+    /// Whether a client can see if a broker obeys: `yes…`, `partly…`, `no…`.
+    testable: BTreeMap<Rule, String>,
     false_friends: BTreeSet<String>,
 }
 
 impl Catalogue {
     fn read() -> Self {
-        let mut roles = BTreeMap::new();
+        let (mut roles, mut testable) = (BTreeMap::new(), BTreeMap::new());
         for (file, standard) in
             [("mqtt311.csv", Some(V311)), ("mqtt5.csv", Some(V5)), ("unnumbered.csv", None)]
         {
             for row in table(file) {
                 let standard = standard.unwrap_or(if row[0].starts_with("U5-") { V5 } else { V311 });
                 // A title with a comma in it is in quotes.
-                let role = row.iter().skip(2).find(|field| ["server", "client", "both"].contains(&&***field));
-                let role = role.unwrap_or_else(|| panic!("{file}: {} binds nobody", row[0]));
-                roles.insert((standard, row[0].clone()), role.clone());
+                let is_role = |field: &String| ["server", "client", "both"].contains(&field.as_str());
+                let at = row.iter().skip(2).position(is_role);
+                let at = 2 + at.unwrap_or_else(|| panic!("{file}: {} binds nobody", row[0]));
+                let rule = (standard, row[0].clone());
+                roles.insert(rule.clone(), row[at].clone());
+                testable.insert(rule, row[at + 1].trim_start_matches('"').to_owned());
             }
         }
         let marked = |row: &Vec<String>| row.last().is_some_and(|mark| mark == "yes");
         let false_friends =
             table("map_311_to_5.csv").into_iter().filter(marked).map(|mut row| row.swap_remove(0)).collect();
-        Self { roles, false_friends }
+        Self { roles, testable, false_friends }
     }
 
     fn has(&self, standard: Standard, id: &str) -> bool {
@@ -205,7 +222,7 @@ fn every_statement_that_binds_a_server_is_cited_where_it_is_obeyed() {
     let catalogue = Catalogue::read();
     let mut problems = Vec::new();
     let mut cited: BTreeMap<Rule, String> = BTreeMap::new();
-    for path in rust_files("src") {
+    for path in files("src", "rs") {
         let name = path.strip_prefix(root()).expect("below the root").display().to_string();
         let counts = BROKER.iter().any(|folder| name.starts_with(folder));
         let text = fs::read_to_string(&path).expect("a readable source");
@@ -239,6 +256,73 @@ fn every_statement_that_binds_a_server_is_cited_where_it_is_obeyed() {
     for (rule, role) in &catalogue.roles {
         if role != "client" && !cited.contains_key(rule) && !excused.contains(rule) {
             problems.push(format!("{:?} {} binds a server and is cited nowhere", rule.0, rule.1));
+        }
+    }
+    assert!(problems.is_empty(), "\n{}\n{} problems", problems.join("\n"), problems.len());
+}
+
+/// What the packet scripts show, in the versions that they run in.
+fn shown_by_scripts(catalogue: &Catalogue, shown: &mut BTreeSet<Rule>) {
+    for path in files("fixtures/engine", "txt") {
+        let text = fs::read_to_string(&path).expect("a readable script file");
+        for script in text.split("\n## ").skip(1) {
+            let (title, body) = script.split_once('\n').unwrap_or((script, ""));
+            let versions = title.rsplit_once('[').map_or("", |(_, versions)| versions);
+            let of_5 = versions.trim_end_matches(']').split(", ").any(|version| version == "5");
+            let of_3 = versions.contains("3.1");
+            let lines = body.lines().take_while(|line| line.starts_with('#'));
+            let comment: Vec<_> = lines.map(|line| line.trim_start_matches(['#', ' '])).collect();
+            let rules = catalogue.cited(&comment.join(" "));
+            let rules = rules.unwrap_or_else(|e| panic!("{}: {title}: {e}", path.display()));
+            shown.extend(rules.into_iter().filter(|(of, _)| if *of == V5 { of_5 } else { of_3 }));
+        }
+    }
+}
+
+/// What the hex vectors show.
+fn shown_by_vectors(catalogue: &Catalogue, shown: &mut BTreeSet<Rule>) {
+    for path in files("fixtures/packets", "txt") {
+        let text = fs::read_to_string(&path).expect("a readable vector file");
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let columns: Vec<_> = line.split('|').map(str::trim).collect();
+            let [versions, .., ids] = columns[..] else { continue };
+            let standards = [(versions.contains("3.1"), V311), (versions.split(',').any(|it| it == "5"), V5)];
+            for (_, standard) in standards.into_iter().filter(|(is, _)| *is) {
+                let ids = ids.split_whitespace().filter(|id| catalogue.has(standard, id));
+                shown.extend(ids.map(|id| (standard, id.to_owned())));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_statement_that_can_be_tested_has_a_test() {
+    let catalogue = Catalogue::read();
+    let mut shown = BTreeSet::new();
+    shown_by_scripts(&catalogue, &mut shown);
+    shown_by_vectors(&catalogue, &mut shown);
+    for path in files("tests", "rs").into_iter().filter(|path| !path.ends_with("statements.rs")) {
+        let text = fs::read_to_string(&path).expect("a readable source");
+        for (line, comment) in comments(&text) {
+            let rules = catalogue.cited(&comment);
+            shown.extend(rules.unwrap_or_else(|e| panic!("{}:{line}: {e}", path.display())));
+        }
+    }
+    let mut problems = Vec::new();
+    let mut excused = BTreeSet::new();
+    for (standard, id, reason) in WITHOUT_A_TEST {
+        let rule = (*standard, (*id).to_owned());
+        assert!(catalogue.roles.contains_key(&rule), "no statement {id} in {standard:?}");
+        assert!(!reason.is_empty(), "{id} has no reason");
+        if shown.contains(&rule) {
+            problems.push(format!("{id} of {standard:?} has a test: take it out of the table here"));
+        }
+        assert!(excused.insert(rule), "{id} stands there twice");
+    }
+    for (rule, testable) in &catalogue.testable {
+        let binds = catalogue.roles.get(rule).is_some_and(|role| role != "client");
+        if binds && testable.starts_with("yes") && !shown.contains(rule) && !excused.contains(rule) {
+            problems.push(format!("{:?} {} can be tested and no test names it", rule.0, rule.1));
         }
     }
     assert!(problems.is_empty(), "\n{}\n{} problems", problems.join("\n"), problems.len());

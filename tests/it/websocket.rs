@@ -56,7 +56,7 @@ async fn connected(broker: &Broker) -> Raw<TcpStream> {
     raw
 }
 
-/// HARDENING 45 `ws-framing`: frame borders mean nothing.
+/// HARDENING 45 `ws-framing`: frame borders mean nothing. [MQTT-6.0.0-2]
 #[tokio::test]
 async fn packets_are_found_however_they_lie_in_frames() {
     let broker = start().await;
