@@ -1,9 +1,12 @@
-//! Speed, as ratios measured in one run: `cargo bench` (all), `cargo bench -- table`, `cargo bench -- load`.
+//! Speed, as ratios measured in one run: `cargo bench` (all), or `cargo bench -- table`, `load`, `rows`,
+//! or parts of the names of rows: `cargo bench -- rows 'QoS 1'`.
 //!
 //! Prints tables and fails only when something was lost. No figure here is a test: machines differ.
 
+mod link;
 mod load;
 mod process;
+mod rows;
 mod table;
 
 fn main() {
@@ -12,11 +15,21 @@ fn main() {
     if std::env::args().any(|arg| arg == "--test") {
         return;
     }
+    // A loss found by any part of a load ends the bench.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |what| {
+        report(what);
+        std::process::exit(1);
+    }));
     let run = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
     if run("table") {
         table::run();
     }
     if run("load") {
         load::run();
+    }
+    if run("rows") {
+        process::raise_file_limit();
+        rows::run(wanted.get(1..).unwrap_or_default());
     }
 }
