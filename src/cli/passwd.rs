@@ -36,13 +36,13 @@ pub struct Args {
     #[arg(short = 'U')]
     update: bool,
 
-    /// How to hash: sha512-pbkdf2 or sha512
+    /// How to hash: sha512-pbkdf2, sha512 or scram-sha-256
     #[arg(short = 'H', value_name = "HASH", default_value = "sha512-pbkdf2")]
     hash: String,
 
-    /// Rounds of sha512-pbkdf2
-    #[arg(short = 'I', value_name = "ITERATIONS", default_value = "101", allow_negative_numbers = true)]
-    iterations: String,
+    /// Rounds of sha512-pbkdf2 [default: 101] or scram-sha-256 [default: 4096]
+    #[arg(short = 'I', value_name = "ITERATIONS", allow_negative_numbers = true)]
+    iterations: Option<String>,
 
     /// Which mosquitto to be like: 2.0 overwrites an existing FILE with -c, 2.1 refuses to
     #[arg(long, value_name = "VERSION", default_value = "2.1", value_parser = ["2.0", "2.1"])]
@@ -65,6 +65,10 @@ const EXAMPLES: &str = "\
 Hashes have a salt of 12 bytes, so that every version of mosquitto reads them. Without -b the
 password is asked for twice.
 
+With scram-sha-256 the line is NAME:$scram-sha-256$ITERATIONS$SALT$STOREDKEY$SERVERKEY. Only mqttlab
+reads it. Such a user can prove the password without sending it, by the authentication method
+SCRAM-SHA-256 of MQTT 5 (RFC 5802, RFC 7677), and can still come in with the password itself.
+
 Exit codes: 0 done, 1 wrong usage, file or user, 2 the two passwords differ
 
 Examples:
@@ -73,6 +77,7 @@ Examples:
   mqttlab passwd -b passwd carol s3cret      the same, for scripts
   mqttlab passwd -D passwd bob               delete bob
   mqttlab passwd -U plain.txt                hash a file of plain passwords
+  mqttlab passwd -H scram-sha-256 passwd eve add eve, who never has to send her password
   mqttlab passwd -c -b - dave s3cret         print the line";
 
 /// Why nothing was done: `mosquitto_passwd`'s exit code and sentence.
@@ -96,7 +101,7 @@ pub fn run(args: &Args) -> Exit {
 
 fn obey(args: &Args) -> Result<(), Refusal> {
     check_combination(args)?;
-    let hashing = hashing(&args.hash, &args.iterations)?;
+    let hashing = hashing(&args.hash, args.iterations.as_deref())?;
     let Some(file) = &args.file else { return refuse("Error: FILE is missing, see --help") };
     if args.update {
         if args.user.is_some() {
@@ -155,8 +160,9 @@ fn compat(args: &Args) -> Compat {
     Compat::parse(&args.compat).unwrap_or_default()
 }
 
-fn hashing(name: &str, iterations: &str) -> Result<Hashing, Refusal> {
-    let iterations = match iterations.parse() {
+fn hashing(name: &str, iterations: Option<&str>) -> Result<Hashing, Refusal> {
+    let usual = if name == "scram-sha-256" { "4096" } else { "101" };
+    let iterations = match iterations.unwrap_or(usual).parse() {
         Ok(0) | Err(_) => return refuse("Error: Number of iterations must be > 0."),
         Ok(iterations) if iterations > Hashing::MOST_ITERATIONS => {
             let most = Hashing::MOST_ITERATIONS;
@@ -167,6 +173,7 @@ fn hashing(name: &str, iterations: &str) -> Result<Hashing, Refusal> {
     match name {
         "sha512" => Ok(Hashing::Sha512),
         "sha512-pbkdf2" => Ok(Hashing::Pbkdf2 { iterations }),
+        "scram-sha-256" => Ok(Hashing::ScramSha256 { iterations }),
         other => refuse(format!("Error: Unknown hash type '{other}'")),
     }
 }
@@ -271,7 +278,9 @@ fn hash_all(text: &str, hashing: Hashing) -> Result<String, Refusal> {
         let field = line.split_once(':').map(|(user, field)| (user.trim(), field.trim()));
         match field {
             _ if comment => push_line(&mut out, line),
-            Some((_, field)) if field.starts_with("$6$") || field.starts_with("$7$") => {
+            Some((_, field))
+                if ["$6$", "$7$", "$scram-sha-256$"].iter().any(|kind| field.starts_with(kind)) =>
+            {
                 push_line(&mut out, line);
             }
             Some((user, password)) if !user.is_empty() && !password.is_empty() => {
@@ -345,9 +354,10 @@ mod tests {
 
     #[test]
     fn so_many_rounds_that_the_broker_would_refuse_the_file_are_refused() {
-        assert!(hashing("sha512-pbkdf2", "5000000").is_ok());
+        assert!(hashing("sha512-pbkdf2", Some("5000000")).is_ok());
+        assert_eq!(hashing("scram-sha-256", None), Ok(Hashing::ScramSha256 { iterations: 4096 }));
         for bad in ["0", "-1", "x", "5000001"] {
-            assert!(hashing("sha512-pbkdf2", bad).is_err(), "{bad}");
+            assert!(hashing("sha512-pbkdf2", Some(bad)).is_err(), "{bad}");
         }
     }
 

@@ -5,7 +5,7 @@
 //! set max_inflight_messages 2        before the first packet: an option
 //! listener                           another listener: its options follow with `set`
 //! via 1                              connections come in by this listener from here on
-//! acl user alice                     a line of the ACL file
+//! acl user alice   passwd a:$7$…     a line of the ACL or the password file (`forget`: none so far)
 //! a> CONNECT clean client=a          actor `a` sends; a CONNECT opens a new connection
 //! a(3.1.1)> CONNECT client=a         … of another version than the script's
 //! a> hex c0 00                       any bytes
@@ -139,6 +139,7 @@ impl Setup {
                 acl.push_str(rest);
                 acl.push('\n');
             }
+            "passwd" if rest == "forget" => self.passwords = None,
             "passwd" => {
                 let passwords = self.passwords.get_or_insert_default();
                 passwords.push_str(rest);

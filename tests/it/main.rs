@@ -1,6 +1,7 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
 mod broker;
+mod broker_auth;
 mod broker_program;
 mod broker_sys;
 mod cli;

@@ -8,6 +8,7 @@
 mod acl;
 mod explain;
 mod password;
+pub mod scram;
 
 use super::config::INSIDE;
 
@@ -127,6 +128,12 @@ impl Rules {
             Some(passwords) => passwords.verify(username, password.unwrap_or_default()),
         };
         if accepted { Ok(()) } else { Err(AuthFailure::BadCredentials) }
+    }
+
+    /// What a proof of SCRAM by this user is checked with, be there such a user or not; `None` where no
+    /// user of the zone can use it.
+    pub fn scram(&self, zone: usize, username: &str, secret: &scram::Secret) -> Option<scram::Keys> {
+        self.zones.get(zone)?.passwords.as_ref()?.scram(username, secret)
     }
 
     /// Whether a client that `old` let in may stay: anonymous clients while they are allowed, users

@@ -1,4 +1,5 @@
-//! Password files: `name:hash` lines in mosquitto's two formats, `$6$` and `$7$`.
+//! Password files: `name:hash` lines in mosquitto's two formats, `$6$` and `$7$`, and in ours for
+//! SCRAM, `$scram-sha-256$ITERATIONS$SALT$STOREDKEY$SERVERKEY`.
 //!
 //! Neither reads files nor makes salts: both are handed in. Plain-text passwords are refused.
 
@@ -12,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha512};
 use subtle::ConstantTimeEq as _;
 
+use super::scram;
 use crate::broker::config::Compat;
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 
@@ -20,14 +22,23 @@ const SALT: usize = 12;
 const LONG_SALT: usize = 64;
 const HASH: usize = 64;
 
+/// How the lines of our own format begin.
+const SCRAM: &str = "$scram-sha-256$";
+
 /// How a password is hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hashing {
     /// `$6$`: one round of SHA-512 over password and salt.
     Sha512,
     /// `$7$`: PBKDF2-HMAC-SHA512.
     Pbkdf2 {
         /// Rounds, at least 1.
+        iterations: u32,
+    },
+    /// `$scram-sha-256$`: the two keys of SCRAM-SHA-256, which prove a password that the broker never
+    /// sees. Ours: mosquitto has no such users.
+    ScramSha256 {
+        /// Rounds, at least 1; RFC 7677 wants 4,096.
         iterations: u32,
     },
 }
@@ -47,6 +58,13 @@ impl Hashing {
                 pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut out);
                 out
             }
+            Self::ScramSha256 { iterations } => {
+                let (stored, server) = scram::derive(iterations, salt, password);
+                let mut out = [0; HASH];
+                out[..scram::HASH].copy_from_slice(&stored);
+                out[scram::HASH..].copy_from_slice(&server);
+                out
+            }
         }
     }
 }
@@ -54,11 +72,16 @@ impl Hashing {
 /// What stands behind `name:` in a password file. Use a random salt of 12 bytes, which every
 /// version of mosquitto reads.
 pub fn hash_password(hashing: Hashing, salt: &[u8], password: &[u8]) -> String {
-    let hash = STANDARD.encode(hashing.hash(salt, password));
-    let salt = STANDARD.encode(salt);
+    let bytes = hashing.hash(salt, password);
+    let (salt, hash) = (STANDARD.encode(salt), STANDARD.encode(bytes));
     match hashing {
         Hashing::Sha512 => format!("$6${salt}${hash}"),
         Hashing::Pbkdf2 { iterations } => format!("$7${iterations}${salt}${hash}"),
+        Hashing::ScramSha256 { iterations } => {
+            let (stored, server) = bytes.split_at(scram::HASH);
+            let (stored, server) = (STANDARD.encode(stored), STANDARD.encode(server));
+            format!("{SCRAM}{iterations}${salt}${stored}${server}")
+        }
     }
 }
 
@@ -66,6 +89,11 @@ pub fn hash_password(hashing: Hashing, salt: &[u8], password: &[u8]) -> String {
 #[derive(Debug)]
 pub struct Passwords {
     users: BTreeMap<Box<str>, Credential>,
+    /// What a password of a user that does not exist is hashed with: so that it takes as long as
+    /// that of most who do.
+    usual: Option<Hashing>,
+    /// Any user of SCRAM, for the same reason.
+    usual_scram: Option<scram::Keys>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -74,6 +102,22 @@ struct Credential {
     hashing: Hashing,
     salt: Vec<u8>,
     hash: [u8; HASH],
+}
+
+impl Credential {
+    fn scram(&self) -> Option<scram::Keys> {
+        let Hashing::ScramSha256 { iterations } = self.hashing else { return None };
+        let (stored, server) = self.hash.split_at(scram::HASH);
+        let (stored, server) = (stored.try_into().ok()?, server.try_into().ok()?);
+        Some(scram::Keys { iterations, salt: self.salt.clone(), stored, server })
+    }
+}
+
+/// The one that most have.
+fn usual(all: impl Iterator<Item = Hashing>) -> Option<Hashing> {
+    let mut counts: BTreeMap<Hashing, usize> = BTreeMap::new();
+    all.for_each(|one| *counts.entry(one).or_default() += 1);
+    counts.into_iter().max_by_key(|(_, count)| *count).map(|(hashing, _)| hashing)
 }
 
 impl fmt::Debug for Credential {
@@ -87,7 +131,7 @@ impl Passwords {
     /// Reads a password file. A line that cannot be used is an error as in 2.1, and all of them are
     /// told at once; with [`Compat::V20`] only its user is dropped, with a warning.
     pub fn parse(source: &Arc<Source>, compat: Compat) -> Result<Self, Vec<Diagnostic>> {
-        let mut found = Self { users: BTreeMap::new(), warnings: Vec::new() };
+        let mut found = Self { users: BTreeMap::new(), usual: None, usual_scram: None, warnings: Vec::new() };
         let mut places: BTreeMap<&str, Range<usize>> = BTreeMap::new();
         let shown = redacted(source);
         let mut start = 0;
@@ -109,6 +153,8 @@ impl Passwords {
                 Err(problem) => found.report(compat, problem.diagnostic(&shown, place)),
             }
         }
+        found.usual = usual(found.users.values().map(|credential| credential.hashing));
+        found.usual_scram = found.users.values().find_map(Credential::scram);
         if found.warnings.iter().any(Diagnostic::is_error) { Err(found.warnings) } else { Ok(found) }
     }
 
@@ -125,12 +171,25 @@ impl Passwords {
     /// Whether this is the user's password. No password, or an empty one, never is. Like mosquitto
     /// we take what stands before the first zero byte.
     pub fn verify(&self, username: &str, password: &[u8]) -> bool {
-        let Some(credential) = self.users.get(username) else { return false };
         if password.is_empty() {
             return false;
         }
         let password = password.split(|byte| *byte == 0).next().unwrap_or_default();
+        let Some(credential) = self.users.get(username) else {
+            // The time that an answer takes must not tell who exists.
+            if let Some(usual) = self.usual {
+                std::hint::black_box(usual.hash(&[0; SALT], password));
+            }
+            return false;
+        };
         credential.hashing.hash(&credential.salt, password).ct_eq(&credential.hash).into()
+    }
+
+    /// What a proof of SCRAM by this user is checked with. A user that does not exist, or has no such
+    /// line, gets keys that nobody knows. `None` if no user has one: then there is no SCRAM.
+    pub fn scram(&self, username: &str, secret: &scram::Secret) -> Option<scram::Keys> {
+        let fake = secret.keys(username, self.usual_scram.as_ref()?);
+        Some(self.users.get(username).and_then(Credential::scram).unwrap_or(fake))
     }
 
     fn report(&mut self, compat: Compat, mut diagnostic: Diagnostic) {
@@ -208,9 +267,10 @@ fn read_line(line: &str, compat: Compat) -> Result<Option<(&str, Credential)>, P
 fn read_hash(name: &str, text: &str, compat: Compat) -> Result<Credential, Problem<'static>> {
     let fail = |sentence: &str, help| Problem::new("P002", format!("{sentence} for user {name}"), help);
     let mut fields = text.split('$').filter(|field| !field.is_empty());
-    let hashing = match fields.next() {
-        Some("6") => Hashing::Sha512,
-        Some("7") => {
+    let kind = fields.next();
+    let iterations = match kind {
+        Some("6") => 0,
+        Some("7" | "scram-sha-256") => {
             let iterations = fields.next().and_then(|field| field.parse().ok()).filter(|n| *n > 0);
             let Some(iterations) = iterations else {
                 return Err(fail("Invalid hash iterations", "a whole number from 1"));
@@ -218,24 +278,38 @@ fn read_hash(name: &str, text: &str, compat: Compat) -> Result<Credential, Probl
             if iterations > Hashing::MOST_ITERATIONS {
                 return Err(fail("Invalid hash iterations", "so many rounds would take seconds a login"));
             }
-            Hashing::Pbkdf2 { iterations }
+            iterations
         }
         _ => {
-            let help =
-                "only $6$ and $7$ are read; hash a file of plain passwords with `mqttlab passwd -U FILE`";
+            let help = "only $6$, $7$ and $scram-sha-256$ are read; hash a file of plain passwords with \
+                        `mqttlab passwd -U FILE`";
             return Err(fail("Invalid password hash type", help));
         }
     };
     let (Some(salt), Some(hash)) = (fields.next(), fields.next()) else {
-        return Err(fail("Invalid password hash", "`$6$SALT$HASH` or `$7$ITERATIONS$SALT$HASH`"));
+        let help = "`$6$SALT$HASH`, `$7$ITERATIONS$SALT$HASH` or \
+                    `$scram-sha-256$ITERATIONS$SALT$STOREDKEY$SERVERKEY`";
+        return Err(fail("Invalid password hash", help));
     };
+    let salt = STANDARD.decode(salt).ok();
+    if kind == Some("scram-sha-256") {
+        let Some(salt) = salt.filter(|salt| !salt.is_empty() && salt.len() <= LONG_SALT) else {
+            return Err(fail("Unable to decode password salt", "a salt has 1 to 64 bytes in base64"));
+        };
+        let key = |text: &str| STANDARD.decode(text).ok().filter(|key| key.len() == scram::HASH);
+        let keys =
+            key(hash).zip(fields.next().and_then(key)).map(|(stored, server)| [stored, server].concat());
+        return match keys.and_then(|keys| keys.try_into().ok()) {
+            Some(hash) => Ok(Credential { hashing: Hashing::ScramSha256 { iterations }, salt, hash }),
+            None => Err(fail("Unable to decode password", "a key has 32 bytes in base64, and there are two")),
+        };
+    }
     let long = compat == Compat::V21;
-    let salt =
-        STANDARD.decode(salt).ok().filter(|salt| salt.len() == SALT || long && salt.len() == LONG_SALT);
-    let Some(salt) = salt else {
+    let Some(salt) = salt.filter(|salt| salt.len() == SALT || long && salt.len() == LONG_SALT) else {
         let help = if long { "a salt has 12 or 64 bytes in base64" } else { "a salt has 12 bytes in base64" };
         return Err(fail("Unable to decode password salt", help));
     };
+    let hashing = if kind == Some("7") { Hashing::Pbkdf2 { iterations } } else { Hashing::Sha512 };
     match STANDARD.decode(hash).ok().and_then(|hash| hash.try_into().ok()) {
         Some(hash) => Ok(Credential { hashing, salt, hash }),
         None => Err(fail("Unable to decode password", "a hash has 64 bytes in base64")),
@@ -297,6 +371,45 @@ bob:$6$rSdKUDex4OqdqgBL$6VWQnzwH0WC2KVsqIXb758JgfKKMwrBbi/+3HaCpcfYhawiKQ29lHBQv
         assert!(found.verify("alice", b"secret"));
         assert!(!found.verify("plain", b"secret"));
         assert_eq!(found.warnings().len(), 5);
+    }
+
+    #[test]
+    fn users_of_scram_have_keys_and_passwords() {
+        let hashing = Hashing::ScramSha256 { iterations: 4096 };
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").expect("base64");
+        let line = format!("user:{}", hash_password(hashing, &salt, b"pencil"));
+        // Computed with Python's hashlib from the example of RFC 7677.
+        let made = "user:$scram-sha-256$4096$W22ZaJ0SNY7soEsUEjb6gQ==$\
+                    WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=$wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=";
+        assert_eq!(line, made);
+        let secret = scram::Secret::new([1; 32]);
+        for compat in [Compat::V20, Compat::V21] {
+            let found = parse(&format!("{MADE}{line}\n"), compat).expect("good");
+            assert!(found.verify("user", b"pencil") && !found.verify("user", b"pen"));
+            let keys = found.scram("user", &secret).expect("has SCRAM");
+            assert_eq!((keys.iterations, &keys.salt), (4096, &salt));
+            assert_ne!(found.scram("alice", &secret).expect("has SCRAM").salt, salt, "alice has no keys");
+        }
+        assert_eq!(parse(MADE, Compat::V21).expect("good").scram("alice", &secret), None);
+        for (part, error) in [
+            ("$4096$", "Invalid hash iterations for user user"),
+            ("qY=$wf", "Unable to decode password for user user"),
+            ("W22Z", "Unable to decode password salt for user user"),
+        ] {
+            assert_eq!(parse(&line.replace(part, "$0$"), Compat::V21).expect_err("bad"), [error]);
+        }
+    }
+
+    #[test]
+    fn a_user_that_does_not_exist_costs_what_most_do() {
+        let found = parse(&MADE.replace("bob:$6", "carol:$7$101$AAAAAAAAAAAAAAAA$AAAA\nbob:$6"), Compat::V20);
+        assert_eq!(found.expect("carol is dropped").usual, Some(Hashing::DEFAULT));
+        let line = |name, rounds| {
+            let hashing = Hashing::Pbkdf2 { iterations: rounds };
+            format!("{name}:{}\n", hash_password(hashing, &[1; 12], b"x"))
+        };
+        let found = parse(&(line("a", 1) + &line("b", 3) + &line("c", 3) + &line("d", 9)), Compat::V21);
+        assert_eq!(found.expect("good").usual, Some(Hashing::Pbkdf2 { iterations: 3 }));
     }
 
     #[test]

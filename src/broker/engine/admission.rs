@@ -59,11 +59,8 @@ pub(super) fn admit(
     if !v5 && connect.password.is_some() && connect.username.is_none() {
         return Err(refusal(None, ReasonCode::PROTOCOL_ERROR));
     }
-    if connect.properties.authentication_method().is_some() {
-        // [MQTT-4.12.0-1] of 5.0
-        return Err(refusal(None, ReasonCode::BAD_AUTHENTICATION_METHOD));
-    }
-    if connect.properties.authentication_data().is_some() {
+    let properties = &connect.properties;
+    if properties.authentication_data().is_some() && properties.authentication_method().is_none() {
         return Err(refusal(None, ReasonCode::PROTOCOL_ERROR));
     }
     // `max_keepalive`: a client of 5.0 is told a shorter one, an older one cannot be.

@@ -7,6 +7,7 @@ use crate::mqtt::{Packet, PacketId, ProtocolVersion, QoS, codec};
 
 use super::alias::{Aliases, OwnAliases};
 use super::arena::Arena;
+use super::on_auth::Enhanced;
 use super::outbox::Outbox;
 use super::publication::Frame;
 use super::session::SessionId;
@@ -17,6 +18,8 @@ use super::{ConnId, Peer};
 pub(super) enum State {
     /// No CONNECT yet.
     Fresh,
+    /// Its CONNECT wants to be proved: AUTH packets go to and fro.
+    Authenticating,
     /// Accepted, with this session.
     Connected(SessionId),
     /// Refused or ended by us: what waits is still written, nothing is read.
@@ -52,6 +55,7 @@ pub(super) struct Connection {
     pub bridge: bool,
     /// Version and cipher of its TLS, until the log has said it.
     pub secured: Option<Box<str>>,
+    pub enhanced: Enhanced,
     /// It counts against `max_connections` and `global_max_connections`.
     counted: bool,
 }
@@ -61,7 +65,7 @@ impl Connection {
     pub fn session(&self) -> Option<SessionId> {
         match self.state {
             State::Connected(session) => Some(session),
-            State::Fresh | State::Closing => None,
+            State::Fresh | State::Authenticating | State::Closing => None,
         }
     }
 
@@ -124,6 +128,7 @@ impl Connections {
             max_qos: QoS::ExactlyOnce,
             bridge: false,
             secured: None,
+            enhanced: Enhanced::default(),
             counted,
         }))
     }

@@ -43,6 +43,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::auth::scram::Secret;
 use super::auth::{AuthFailure, Rules};
 use super::config::{Config, INSIDE};
 use super::log::LogLine;
@@ -146,6 +147,10 @@ pub struct Engine {
     sys: Sys,
     random: Random,
     started: Instant,
+    /// For nonces, and salts of users that do not exist.
+    secret: Secret,
+    /// Nonces so far.
+    exchanges: u64,
     /// Publications so far.
     serial: u64,
     /// Replays so far.
@@ -176,6 +181,8 @@ impl Engine {
             sys: Sys::new(now),
             random: Random(seed),
             started: now,
+            secret: random::secret(seed),
+            exchanges: 0,
             serial: 0,
             tickets: 0,
             ended: false,
@@ -183,6 +190,11 @@ impl Engine {
         };
         engine.arm_sys(None, now);
         engine
+    }
+
+    /// What nobody can guess, in place of what `seed` made: a broker that others can reach needs it.
+    pub fn set_secret(&mut self, secret: Secret) {
+        self.secret = secret;
     }
 
     /// A transport connection was accepted.
@@ -223,7 +235,8 @@ impl Engine {
         }
     }
 
-    /// The first packet. `auth` was found outside of the lock by [`Rules::authenticate`].
+    /// The first packet. `auth` was found outside of the lock by [`Rules::authenticate`]; it counts
+    /// for nothing if the CONNECT names an authentication method.
     #[expect(clippy::needless_pass_by_value, reason = "packets are handed over")]
     pub fn handle_connect(
         &mut self,
@@ -247,6 +260,7 @@ impl Engine {
             State::Connected(session) => session,
             // [MQTT-3.1.0-1]
             State::Fresh => return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now),
+            State::Authenticating => return self.before_connack(conn, &packet, now),
             // [MQTT-3.1.4-5] 5: [MQTT-3.1.4-6]
             State::Closing => return,
         };
@@ -269,7 +283,7 @@ impl Engine {
                 self.send(conn, Packet::PingResp);
             }
             Packet::Disconnect(disconnect) => self.on_disconnect(conn, session, &disconnect, now),
-            Packet::Auth(_) => self.on_auth(conn, now),
+            Packet::Auth(auth) => self.on_auth(conn, &auth, now),
             // [MQTT-3.1.0-2], and what only a server sends: [U311-2.2.1-2] 5: [U5-2.1.2-1]
             Packet::Connect(_)
             | Packet::ConnAck(_)
@@ -333,6 +347,11 @@ impl Engine {
     /// The revision that a connection speaks, once its CONNECT was handled.
     pub fn version(&self, conn: ConnId) -> Option<ProtocolVersion> {
         self.connections.get(conn)?.version
+    }
+
+    /// True once the client was let in, until its connection ends.
+    pub fn is_connected(&self, conn: ConnId) -> bool {
+        self.connections.get(conn).is_some_and(|connection| connection.session().is_some())
     }
 
     /// True when the engine has ended this connection, whether or not its last frames were taken.

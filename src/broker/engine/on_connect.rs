@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::broker::auth::AuthFailure;
+use crate::broker::auth::scram::METHOD;
 use crate::broker::config::{Compat, INSIDE};
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::{ConnAck, Connect};
@@ -21,6 +23,15 @@ use super::random::Random;
 use super::session::{Identity, Lifetime, Session, SessionId, Sessions};
 use super::{ConnId, Engine, Peer, will};
 
+/// What shows that a client is who it says.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// The rules were asked.
+    Rules(Result<(), AuthFailure>),
+    /// An exchange ended well: what CONNACK says of it.
+    Scram(Bytes),
+}
+
 impl Engine {
     pub(super) fn on_connect(
         &mut self,
@@ -33,7 +44,7 @@ impl Engine {
         match connection.state {
             State::Fresh => {}
             // [MQTT-3.1.0-2] 5: [MQTT-3.2.0-2]
-            State::Connected(_) => {
+            State::Connected(_) | State::Authenticating => {
                 return self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
             }
             State::Closing => return,
@@ -41,7 +52,7 @@ impl Engine {
         connection.version = Some(connect.version);
         connection.last_heard = now;
         connection.max_packet_size = connect.properties.maximum_packet_size();
-        let Peer { listener: index, bridge, .. } = connection.peer;
+        let index = connection.peer.listener;
         let listener = self.config.listeners.get(index);
         // [MQTT-3.1.2-26], [MQTT-3.1.2-27] of 5.0; mosquitto has them since 2.1.
         let most = match listener {
@@ -50,6 +61,24 @@ impl Engine {
         };
         connection.own_aliases =
             OwnAliases::new(connect.properties.topic_alias_maximum().unwrap_or(0).min(most));
+        if let Some(method) = connect.properties.authentication_method() {
+            return match admission::admit(&self.config, listener, connect, Ok(())) {
+                Ok(()) => self.begin_exchange(conn, connect, &method, now),
+                Err(refusal) => self.refuse(conn, connect, &refusal, now),
+            };
+        }
+        self.let_in(conn, connect, Proof::Rules(auth), now);
+    }
+
+    /// A CONNECT whose sender is who it says, if `proof` says so.
+    pub(super) fn let_in(&mut self, conn: ConnId, connect: &Connect, proof: Proof, now: Instant) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let Peer { listener: index, bridge, .. } = connection.peer;
+        let listener = self.config.listeners.get(index);
+        let (auth, answer) = match proof {
+            Proof::Rules(auth) => (auth, None),
+            Proof::Scram(answer) => (Ok(()), Some(answer)),
+        };
         let zone = self.config.zone(index);
         let security = self.config.security.get(zone);
         let (random, sessions) = (&mut self.random, &self.sessions);
@@ -63,7 +92,7 @@ impl Engine {
             Err(refusal) => return self.refuse(conn, connect, &refusal, now),
         };
         let properties = match connect.version {
-            ProtocolVersion::V5 => self.connack_properties(connect, index, &named),
+            ProtocolVersion::V5 => self.connack_properties(connect, index, &named, answer),
             _ => Properties::new(),
         };
         let answer = ConnAck { session_present: false, code: ReasonCode::SUCCESS, properties };
@@ -96,7 +125,7 @@ impl Engine {
         Ok(named)
     }
 
-    fn refuse(&mut self, conn: ConnId, connect: &Connect, refusal: &Refusal, now: Instant) {
+    pub(super) fn refuse(&mut self, conn: ConnId, connect: &Connect, refusal: &Refusal, now: Instant) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let code = if connect.version.is_v5() { Some(refusal.v5) } else { refusal.v3 };
         if let Some(code) = code {
@@ -254,7 +283,13 @@ impl Engine {
     /// string or a user property in this or any other packet of ours, so that a client that wants no
     /// problem information is obeyed too. `[MQTT-3.1.2-28]`, `[MQTT-3.1.2-29]`, `[MQTT-3.2.2-19]`,
     /// `[U5-3.2.2-1]`
-    fn connack_properties(&self, connect: &Connect, listener: usize, named: &Named) -> Properties {
+    fn connack_properties(
+        &self,
+        connect: &Connect,
+        listener: usize,
+        named: &Named,
+        proof: Option<Bytes>,
+    ) -> Properties {
         let limits = &self.config.limits;
         let listener = self.config.listeners.get(listener);
         let mut properties = Properties::new();
@@ -268,6 +303,11 @@ impl Engine {
         if named.assigned {
             // [MQTT-3.1.3-7] of 5.0
             properties.push(Property::AssignedClientIdentifier(named.client_id.clone()));
+        }
+        // [MQTT-4.12.0-5], [MQTT-4.12.0-6] of 5.0
+        if let Some(proof) = proof {
+            properties.push(Property::AuthenticationMethod(METHOD.into()));
+            properties.push(Property::AuthenticationData(proof));
         }
         let asked = asked_lifetime(connect);
         let lifetime = self.capped(asked);

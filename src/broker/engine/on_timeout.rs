@@ -36,7 +36,8 @@ impl Engine {
     fn on_silence(&mut self, conn: ConnId, now: Instant) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         match connection.state {
-            State::Fresh => self.close(conn, &Ending::NoConnect, now),
+            // [MQTT-4.12.0-4] of 5.0
+            State::Fresh | State::Authenticating => self.close(conn, &Ending::NoConnect, now),
             // [MQTT-3.1.2-24] 5: [MQTT-3.1.2-22]
             State::Connected(_) => match connection.patience.map(|patience| connection.last_heard + patience)
             {

@@ -68,13 +68,14 @@ impl Ending {
             Self::KeepAlive => Some(ReasonCode::KEEP_ALIVE_TIMEOUT),
             Self::Oversize => Some(ReasonCode::PACKET_TOO_LARGE),
             Self::TakenOver => Some(ReasonCode::SESSION_TAKEN_OVER),
+            // Of a client that proved itself once, and now cannot.
+            Self::NotAuthorised(_) => Some(ReasonCode::NOT_AUTHORIZED),
             Self::Unread => Some(ReasonCode::QUOTA_EXCEEDED),
             Self::ShuttingDown => Some(ReasonCode::SERVER_SHUTTING_DOWN),
             Self::Goodbye(_)
             | Self::Eof
             | Self::Io(_)
             | Self::NoConnect
-            | Self::NotAuthorised(_)
             | Self::Refused(_)
             | Self::Administrative => None,
         }

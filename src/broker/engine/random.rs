@@ -1,5 +1,7 @@
 //! Numbers for invented client identifiers, from a seed: the same in every run with it. Not for
-//! secrets.
+//! secrets, but where nobody is there to keep them from.
+
+use crate::broker::auth::scram::Secret;
 
 /// Steele, Lea and Flood's `SplitMix64`.
 #[derive(Debug)]
@@ -14,4 +16,14 @@ impl Random {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
+}
+
+/// A stand-in for a secret, where every run is to be the same: in tests, and under virtual time.
+pub(super) fn secret(seed: u64) -> Secret {
+    let mut random = Random(!seed);
+    let mut bytes = [0; 32];
+    for part in bytes.chunks_exact_mut(8) {
+        part.copy_from_slice(&random.next().to_be_bytes());
+    }
+    Secret::new(bytes)
 }

@@ -64,6 +64,7 @@ pub async fn run(
         version: ProtocolVersion::V311,
         packets: Vec::new(),
         frames: Vec::new(),
+        max_packet_size: None,
         more: false,
         credit: STALL_CREDIT,
     };
@@ -85,6 +86,8 @@ struct Connection {
     version: ProtocolVersion,
     packets: Vec<(Packet, usize)>,
     frames: Vec<Frame>,
+    /// What the configuration allows, as long as the decoder allows less.
+    max_packet_size: Option<u32>,
     /// The engine has frames that were not taken.
     more: bool,
     /// Packets that may still be read before something must be written.
@@ -169,6 +172,7 @@ impl Connection {
         let room = (!stalled).then_some(ROOM);
         let drained = self.hub.exchange(self.conn, &mut self.packets, room, &mut self.frames);
         self.more = drained.more;
+        self.widen();
         if !self.frames.is_empty() {
             let (frames, version) = (&mut self.frames, self.version);
             let mut written = 0;
@@ -203,7 +207,15 @@ impl Connection {
             0 => MAX_REMAINING_LENGTH + 5,
             size => size,
         };
-        self.framed.decoder_mut().set_limits(Limits { max_packet_size });
+        self.max_packet_size = Some(max_packet_size);
+    }
+
+    /// A client that has to prove who it is (4.12) keeps the limit of a CONNECT until it is let in.
+    fn widen(&mut self) {
+        if let Some(max_packet_size) = self.max_packet_size.filter(|_| self.hub.is_connected(self.conn)) {
+            self.framed.decoder_mut().set_limits(Limits { max_packet_size });
+            self.max_packet_size = None;
+        }
     }
 
     /// Where the client's certificate names the user, the name takes the place of what CONNECT says,
@@ -294,6 +306,10 @@ async fn authenticate(
     let check = |rules: &Rules, connect: &Connect| {
         rules.authenticate(zone, connect.username.as_deref(), connect.password.as_deref())
     };
+    if connect.properties.authentication_method().is_some() {
+        // The engine asks for another proof, whatever is said here.
+        return Err(AuthFailure::BadCredentials);
+    }
     let hashes = rules.zones().get(zone).is_some_and(|zone| zone.passwords.is_some());
     if !hashes || connect.username.is_none() {
         return check(rules, connect);

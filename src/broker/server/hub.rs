@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::LogSink;
 use super::log_sink::{Stamp, cut};
+use crate::broker::auth::scram::Secret;
 use crate::broker::auth::{AuthFailure, Rules};
 use crate::broker::config::{Config, LogConfig, LogDestination};
 use crate::broker::engine::{ConnId, Drained, Engine, Frame, Loss, Output, Peer};
@@ -89,6 +90,11 @@ impl Hub {
         }
     }
 
+    /// What nobody can guess, for the engine.
+    pub fn set_secret(&self, secret: Secret) {
+        self.core.lock().engine.set_secret(secret);
+    }
+
     /// A place among those whose password is hashed now.
     pub async fn hashing(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed; without a permit only the order of work would differ.
@@ -155,6 +161,11 @@ impl Hub {
     /// The revision that a connection speaks, once its first packet was handled.
     pub fn version(&self, conn: ConnId) -> Option<ProtocolVersion> {
         self.core.lock().engine.version(conn)
+    }
+
+    /// True once the client was let in, until its connection ends.
+    pub fn is_connected(&self, conn: ConnId) -> bool {
+        self.core.lock().engine.is_connected(conn)
     }
 
     /// True when the engine has ended this connection.

@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::auth::Rules;
+use super::auth::scram::Secret;
 use super::config::{Config, ListenerConfig, ListenerProtocol};
 use super::log::{LogLine, LogTypes};
 use crate::net::{Endpoint, memory};
@@ -99,6 +100,11 @@ impl Broker {
         let hub = Arc::new(Hub::new(Arc::clone(&config), rules, seed, log));
         let slots = if medium == Medium::Sockets { load_tls(&hub, &config)? } else { Vec::new() };
         let mut slots = slots.into_iter();
+        if medium == Medium::Sockets {
+            let mut bytes = [0; 32];
+            getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+            hub.set_secret(Secret::new(bytes));
+        }
         let mut listeners = Vec::new();
         let mut open = Vec::new();
         for index in 0..config.listeners.len() {
