@@ -1,6 +1,7 @@
 //! One transport connection: how far it is, what it may be sent, what waits to be written to it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::mqtt::{Packet, PacketId, ProtocolVersion, QoS, codec};
@@ -8,6 +9,7 @@ use crate::mqtt::{Packet, PacketId, ProtocolVersion, QoS, codec};
 use super::alias::{Aliases, OwnAliases};
 use super::arena::Arena;
 use super::on_auth::Enhanced;
+use super::on_subscribe::Begun;
 use super::outbox::Outbox;
 use super::publication::Frame;
 use super::session::SessionId;
@@ -56,6 +58,10 @@ pub(super) struct Connection {
     /// Version and cipher of its TLS, until the log has said it.
     pub secured: Option<Box<str>>,
     pub enhanced: Enhanced,
+    /// `mount_point` of its listener.
+    pub mount: Option<Arc<str>>,
+    /// A request that takes more than one turn.
+    pub begun: Option<Box<Begun>>,
     /// It counts against `max_connections` and `global_max_connections`.
     counted: bool,
 }
@@ -127,6 +133,8 @@ impl Connections {
             max_packet_size: None,
             max_qos: QoS::ExactlyOnce,
             bridge: false,
+            mount: None,
+            begun: None,
             secured: None,
             enhanced: Enhanced::default(),
             counted,

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Will(SessionId),
     /// The session ends.
     Session(SessionId),
+    /// There are more subscriptions of ended sessions to forget.
+    Subscriptions,
     /// A retained message expires.
     Retained(ByteString),
     /// The next sample of `$SYS`.

@@ -21,7 +21,7 @@ use super::publication::{Delivery, Frame, Publication, PublishFrame, Subscriptio
 use super::retained::Found;
 use super::session::{Session, SessionId};
 use super::subscriptions::Member;
-use super::{ConnId, Engine, phrases};
+use super::{ConnId, Engine, mount, phrases};
 
 /// Whether any subscription matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,8 +182,9 @@ impl Engine {
                         self.outputs
                             .log(LogTypes::DENIED, || phrases::denied("read of", topic, who, peer, decision));
                     }
-                    let frame = PublishFrame::new(delivery, Some(packet_id));
-                    if decision.allowed && takes(connection, &frame) {
+                    let frame = decision.allowed.then(|| addressed(connection, delivery)).flatten();
+                    if let Some(frame) = frame {
+                        let frame = PublishFrame { id: Some(packet_id), ..frame };
                         connection.outbox.push(Frame::Publish(frame));
                     } else {
                         session.inflight.remove(packet_id, &mut pen);
@@ -229,7 +230,8 @@ impl Engine {
             else {
                 return false;
             };
-            let blocked = connection.outbox.bytes() >= REPLAY_BYTES
+            let blocked = connection.begun.is_some()
+                || connection.outbox.bytes() >= REPLAY_BYTES
                 || !session.queue.is_empty()
                 || !session.inflight.has_room(session.window);
             let Some(replay) = session.replays.front() else { return false };
@@ -332,6 +334,14 @@ fn takes(connection: &Connection, frame: &PublishFrame) -> bool {
     whole.len(version) <= most as usize
 }
 
+/// A message as this client sees it; `None` if it takes no packet that large, or its mount point
+/// leaves nothing to see.
+fn addressed(connection: &Connection, delivery: Delivery) -> Option<PublishFrame> {
+    let hidden = mount::hidden(connection.mount.as_deref(), delivery.publication.topic.as_str())?;
+    let frame = PublishFrame { hidden, ..PublishFrame::new(delivery, None) };
+    takes(connection, &frame).then_some(frame)
+}
+
 /// The frame of a message, taken into the window above QoS 0. `None` if the client takes no packet
 /// that large: then it counts as delivered. `[MQTT-3.1.2-25]` of 5.0
 fn window(
@@ -340,10 +350,7 @@ fn window(
     delivery: Delivery,
     pen: &mut Pen<'_>,
 ) -> Option<PublishFrame> {
-    let mut frame = PublishFrame::new(delivery, None);
-    if !takes(connection, &frame) {
-        return None;
-    }
+    let mut frame = addressed(connection, delivery)?;
     if frame.delivery.qos != QoS::AtMostOnce {
         frame.id = Some(session.inflight.insert(frame.delivery.clone(), pen));
     }

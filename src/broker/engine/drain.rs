@@ -16,6 +16,7 @@ impl Engine {
         into: &mut Vec<Frame>,
         now: Instant,
     ) -> Drained {
+        self.go_on(conn, now);
         let Some(connection) = self.connections.get_mut(conn) else {
             return Drained { more: false, close: true };
         };
@@ -65,7 +66,7 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(conn) else {
             return Drained { more: false, close: true };
         };
-        let more = paused || !connection.outbox.is_empty();
+        let more = paused || connection.begun.is_some() || !connection.outbox.is_empty();
         connection.woken = more;
         Drained { more, close: connection.state == State::Closing && !more }
     }

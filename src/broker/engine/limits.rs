@@ -28,3 +28,8 @@ pub(super) const REPLAY_SCAN: usize = 512;
 pub(super) const MAX_PRINT: usize = 16 << 20;
 /// Publications up to this size are copied out of the read buffer, larger ones only if they stay.
 pub(super) const COPY_BYTES: usize = 4096;
+/// Filters of a SUBSCRIBE or UNSUBSCRIBE, or subscriptions of a session that ended, that are worked
+/// off in one go: nobody else is served meanwhile.
+pub(super) const FILTERS_A_TURN: usize = 512;
+/// Deadlines that are met in one go.
+pub(super) const TIMERS_A_TURN: usize = 512;

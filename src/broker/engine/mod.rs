@@ -16,6 +16,7 @@ mod inflight;
 mod journal;
 mod kept;
 mod limits;
+mod mount;
 mod on_ack;
 mod on_auth;
 mod on_connect;
@@ -39,6 +40,7 @@ mod subscriptions;
 mod sys;
 mod will;
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,7 +52,7 @@ use super::log::LogLine;
 use super::log::LogTypes;
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::Connect;
-use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicFilter};
 
 pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
 pub use kept::Kept;
@@ -66,7 +68,7 @@ use outputs::Outputs;
 use phrases::Ending;
 use random::Random;
 use retained::Retained;
-use session::Sessions;
+use session::{SessionId, Sessions};
 use stats::Ledger;
 use subscriptions::Subscriptions;
 use sys::Sys;
@@ -157,6 +159,8 @@ pub struct Engine {
     tickets: u64,
     /// [`Engine::shut_down`] was called.
     ended: bool,
+    /// Of sessions that have ended, still to be taken out of the tree.
+    ended_subscriptions: VecDeque<(SessionId, BTreeMap<TopicFilter, u64>)>,
     /// Room for the subscriptions that match a publication, used again for the next.
     hits: Vec<Hit>,
 }
@@ -186,6 +190,7 @@ impl Engine {
             serial: 0,
             tickets: 0,
             ended: false,
+            ended_subscriptions: VecDeque::new(),
             hits: Vec::new(),
         };
         engine.arm_sys(None, now);
@@ -251,7 +256,13 @@ impl Engine {
     }
 
     /// Any packet after the first (a second CONNECT too). `size` is its length on the wire.
+    ///
+    /// A SUBSCRIBE or UNSUBSCRIBE of many filters is only begun: [`Engine::resume`] goes on with it. A
+    /// caller that comes before that is done waits for all of it, so ask [`Engine::is_busy`].
     pub fn handle_packet(&mut self, conn: ConnId, packet: Packet, size: usize, now: Instant) {
+        while self.is_busy(conn) {
+            self.resume(conn, now);
+        }
         let Some(connection) = self.connections.get_mut(conn) else { return };
         self.stats.messages_received += 1;
         self.stats.bytes_received += size as u64;
@@ -274,8 +285,8 @@ impl Engine {
             Packet::PubRec(ack) => self.on_pubrec(conn, session, &ack, now),
             Packet::PubRel(ack) => self.on_pubrel(conn, session, &ack),
             Packet::PubComp(ack) => self.on_pubcomp(conn, session, &ack, now),
-            Packet::Subscribe(subscribe) => self.on_subscribe(conn, session, &subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(conn, session, &unsubscribe),
+            Packet::Subscribe(subscribe) => self.on_subscribe(conn, session, subscribe, now),
+            Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(conn, session, unsubscribe, now),
             Packet::PingReq => {
                 self.debug(session, |id| format!("Received PINGREQ from {id}"));
                 self.debug(session, |id| format!("Sending PINGRESP to {id}"));
@@ -293,6 +304,16 @@ impl Engine {
                 self.close(conn, &Ending::Protocol(ReasonCode::PROTOCOL_ERROR), now);
             }
         }
+    }
+
+    /// True while a request of this connection is begun and not answered.
+    pub fn is_busy(&self, conn: ConnId) -> bool {
+        self.connections.get(conn).is_some_and(|connection| connection.begun.is_some())
+    }
+
+    /// Goes on with the request that is begun, for one turn. [`Engine::take_frames`] does it as well.
+    pub fn resume(&mut self, conn: ConnId, now: Instant) {
+        self.go_on(conn, now);
     }
 
     /// The peer's bytes cannot be decoded.

@@ -1,5 +1,6 @@
 //! CONNECT and CONNACK (3.1, 3.2): who is let in, with which session.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -109,6 +110,11 @@ impl Engine {
         self.fill(session, now);
     }
 
+    /// What stands before all topics of this listener's clients.
+    fn mount_point(&self, listener: usize) -> Option<&str> {
+        self.config.listeners.get(listener)?.mount_point.as_deref().filter(|prefix| !prefix.is_empty())
+    }
+
     /// Whether a client may have the session of this name.
     fn admit_session(&self, named: Named, bridge: bool) -> Result<Named, Refusal> {
         let session = self.sessions.find(&named.client_id).and_then(|id| self.sessions.get(id));
@@ -157,9 +163,12 @@ impl Engine {
             if let Some(conn) = self.sessions.get(old).and_then(|session| session.conn) {
                 self.close(conn, &Ending::TakenOver, now);
             }
-            let same_user = self.sessions.get(old).is_none_or(|session| {
+            let prefix = self.mount_point(identity.listener);
+            // Under another mount point its subscriptions are to what the client does not see.
+            let (same_user, same_topics) = self.sessions.get(old).map_or((true, true), |session| {
                 let (was, is) = (session.identity.subject(), identity.subject());
-                was.user() == is.user() || identity.listener == INSIDE
+                let same_user = was.user() == is.user() || identity.listener == INSIDE;
+                (same_user, self.mount_point(session.identity.listener) == prefix)
             });
             if !connect.clean_start && !same_user {
                 // The standard knows no users: it leaves to the server how long it keeps a session.
@@ -169,7 +178,7 @@ impl Engine {
                     format!("Client {id} had a session of another user, which was discarded.")
                 });
             }
-            if connect.clean_start || !same_user {
+            if connect.clean_start || !same_user || !same_topics {
                 self.end_session(old, now);
             } else if let Some(session) = self.sessions.get_mut(old) {
                 session.identity = identity;
@@ -195,6 +204,8 @@ impl Engine {
             limit => limit,
         };
         let most_bytes = self.config.limits.max_inflight_bytes;
+        let listener = self.connections.get(conn).map(|connection| connection.peer.listener);
+        let prefix = listener.and_then(|listener| self.mount_point(listener).map(str::to_owned));
         if let Some(session) = self.sessions.get_mut(id) {
             session.inflight.limit_bytes(most_bytes);
             session.conn = Some(conn);
@@ -204,7 +215,7 @@ impl Engine {
             // [MQTT-4.9.0-1], [U5-3.1.2-4] of 5.0
             session.window = own_limit.min(connect.properties.receive_maximum().unwrap_or(u16::MAX));
             // [MQTT-3.1.2-8], [MQTT-3.1.2-12] 5: [MQTT-3.1.2-7]
-            let will = connect.will.as_ref().map(|will| Box::new(will::keep(will)));
+            let will = connect.will.as_ref().map(|will| Box::new(will::keep(will, prefix.as_deref())));
             let had_will = std::mem::replace(&mut session.will, will).is_some();
             if self.journal.is_on() {
                 if session.key == 0 {
@@ -220,6 +231,7 @@ impl Engine {
         if let Some(listener) = self.config.listeners.get(connection.peer.listener) {
             connection.aliases = Aliases::new(listener.max_topic_alias);
             connection.max_qos = listener.max_qos;
+            connection.mount = prefix.as_deref().map(Arc::from);
         }
         connection.bridge = connect.bridge;
         connection.state = State::Connected(id);

@@ -14,7 +14,7 @@ use crate::text::escape;
 use super::connection::State;
 use super::deadline::Timer;
 use super::journal::Record;
-use super::limits::CLOSE_GRACE;
+use super::limits::{CLOSE_GRACE, FILTERS_A_TURN};
 use super::phrases::{self, Ending};
 use super::publication::after;
 use super::session::{Identity, Lifetime, SessionId};
@@ -94,6 +94,7 @@ impl Engine {
             return;
         }
         connection.state = State::Closing;
+        connection.begun = None;
         let client_id = session.and_then(|id| self.sessions.get(id)).map(|it| it.identity.client_id.clone());
         let (kind, line) = phrases::ended(self.config.compat, ending, client_id.as_deref(), &connection.peer);
         if !connection.peer.bridge {
@@ -164,14 +165,29 @@ impl Engine {
     pub(super) fn end_session(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.remove(id) else { return };
         self.journal.pen(session.journal_key()).add(Record::SessionEnded);
-        for filter in session.subscriptions.keys() {
-            self.subscriptions.remove(id, filter);
-        }
+        self.ended_subscriptions.push_back((id, session.subscriptions));
+        self.forget_subscriptions(now);
         self.deadlines.cancel(&Timer::Session(id));
         self.deadlines.cancel(&Timer::Will(id));
         if let Some(will) = session.will {
             self.journal.add(|| Record::WillGone(session.key));
             self.publish_will(&session.identity, *will, id, now);
+        }
+    }
+
+    /// Takes subscriptions of sessions that have ended out of the tree, as many as in one go. Nobody is
+    /// behind those that still stand there.
+    pub(super) fn forget_subscriptions(&mut self, now: Instant) {
+        let mut left = FILTERS_A_TURN;
+        while let Some((id, subscriptions)) = self.ended_subscriptions.front_mut() {
+            while let Some((filter, _)) = subscriptions.pop_first() {
+                self.subscriptions.remove(*id, &filter);
+                left -= 1;
+                if left == 0 {
+                    return self.deadlines.set(Timer::Subscriptions, now);
+                }
+            }
+            self.ended_subscriptions.pop_front();
         }
     }
 

@@ -16,7 +16,7 @@ use super::limits::MAX_TOPIC_SEPARATORS;
 use super::phrases::{self, Ending};
 use super::publication::{Publication, owned};
 use super::session::{Identity, SessionId};
-use super::{ConnId, Engine};
+use super::{ConnId, Engine, mount};
 
 impl Engine {
     pub(super) fn on_publish(&mut self, conn: ConnId, id: SessionId, mut publish: Publish, now: Instant) {
@@ -81,6 +81,10 @@ impl Engine {
             let topic = std::mem::take(&mut publish.topic);
             let alias = publish.properties.topic_alias();
             publish.topic = connection.aliases.resolve(topic, alias).map_err(Ending::Protocol)?;
+            if let Some(prefix) = &connection.mount {
+                let inside = mount::topic(prefix, &publish.topic);
+                publish.topic = inside.ok_or(Ending::Malformed(ReasonCode::TOPIC_NAME_INVALID))?;
+            }
         }
         if separators(publish.topic.as_str()) > MAX_TOPIC_SEPARATORS {
             return Err(Ending::Malformed(ReasonCode::TOPIC_NAME_INVALID));

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::connection::State;
 use super::deadline::Timer;
+use super::limits::TIMERS_A_TURN;
 use super::phrases::Ending;
 use super::{ConnId, Engine};
 use crate::broker::log::LogTypes;
@@ -12,7 +13,9 @@ use crate::text::escape;
 
 impl Engine {
     pub(super) fn on_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.deadlines.pop_due(now) {
+        // What is left is due at once: the caller comes again, and others between.
+        for _ in 0..TIMERS_A_TURN {
+            let Some(timer) = self.deadlines.pop_due(now) else { return };
             match timer {
                 Timer::Connection(conn) => self.on_silence(conn, now),
                 Timer::Will(session) => self.release_will(session, now),
@@ -27,6 +30,7 @@ impl Engine {
                     // [MQTT-4.1.0-2] of 5.0
                     self.end_session(session, now);
                 }
+                Timer::Subscriptions => return self.forget_subscriptions(now),
                 Timer::Sys => self.on_sys_interval(now),
                 Timer::Retained(topic) => self.retained.expire(&topic, now, &mut self.journal),
             }

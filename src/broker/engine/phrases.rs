@@ -238,7 +238,7 @@ pub(super) fn publish_out(frame: &PublishFrame) -> String {
         frame.delivery.qos,
         u8::from(frame.delivery.retain),
         frame.id.map_or(0, PacketId::get),
-        escape(publication.topic.as_str()),
+        escape(frame.topic().as_str()),
         publication.payload.len()
     )
 }

@@ -145,9 +145,18 @@ impl Publication {
     }
 
     /// What all receivers of a revision share. Without properties that costs no more than to count.
-    fn with_body<R>(&self, version: ProtocolVersion, use_it: impl FnOnce(&PublishBody) -> R) -> R {
-        let new = || PublishBody::new(version, self.topic.clone(), &self.properties, self.payload.clone());
-        if version.is_v5() && !self.properties.is_empty() {
+    /// Behind a mount point, which hides so many bytes of the topic, nothing is shared.
+    fn with_body<R>(
+        &self,
+        version: ProtocolVersion,
+        hidden: u16,
+        use_it: impl FnOnce(&PublishBody) -> R,
+    ) -> R {
+        let new = || {
+            let topic = if hidden == 0 { self.topic.clone() } else { self.topic.without(hidden.into()) };
+            PublishBody::new(version, topic, &self.properties, self.payload.clone())
+        };
+        if version.is_v5() && !self.properties.is_empty() && hidden == 0 {
             use_it(self.body.get_or_init(|| Box::new(new())))
         } else {
             use_it(&new())
@@ -199,12 +208,19 @@ pub struct PublishFrame {
     pub(super) expiry: Option<u32>,
     /// Set when the frame is taken.
     pub(super) alias: Option<OwnAlias>,
+    /// Bytes of the topic that are a mount point, which is not sent.
+    pub(super) hidden: u16,
 }
 
 impl PublishFrame {
     /// A delivery on its way.
     pub(super) fn new(delivery: Delivery, id: Option<PacketId>) -> Self {
-        Self { delivery, id, dup: false, expiry: None, alias: None }
+        Self { delivery, id, dup: false, expiry: None, alias: None, hidden: 0 }
+    }
+
+    /// The topic that the client sees.
+    pub(super) fn topic(&self) -> TopicName {
+        self.delivery.publication.topic.without(self.hidden.into())
     }
 
     /// What is left of the expiry interval, whole seconds of waiting taken off, `[MQTT-3.3.2-6]` of 5.0.
@@ -236,13 +252,15 @@ impl PublishFrame {
 
     fn encode(&self, version: ProtocolVersion, into: &mut BytesMut) {
         let own = if version.is_v5() { self.own_properties() } else { SmallVec::new() };
-        self.delivery.publication.with_body(version, |body| body.write(into, self.header(), &own));
+        self.delivery
+            .publication
+            .with_body(version, self.hidden, |body| body.write(into, self.header(), &own));
     }
 
     /// How many bytes it takes on the wire.
     pub(super) fn len(&self, version: ProtocolVersion) -> usize {
         let own = if version.is_v5() { self.own_properties() } else { SmallVec::new() };
-        self.delivery.publication.with_body(version, |body| body.len(self.header(), &own))
+        self.delivery.publication.with_body(version, self.hidden, |body| body.len(self.header(), &own))
     }
 
     /// The packet that travels.
@@ -258,7 +276,7 @@ impl PublishFrame {
             dup: self.dup,
             qos: *qos,
             retain: *retain,
-            topic: if aliased { TopicName::aliased() } else { publication.topic.clone() },
+            topic: if aliased { TopicName::aliased() } else { self.topic() },
             id: self.id,
             payload: publication.payload.clone(),
             properties,
@@ -359,7 +377,8 @@ mod tests {
                     Delivery { publication: Arc::clone(&publication), qos, retain: true, ids: ids.into() };
                 let mut frame = PublishFrame { dup: id.is_some(), ..PublishFrame::new(delivery, id) };
                 frame.count_down(now);
-                for version in ProtocolVersion::ALL {
+                for (version, hidden) in ProtocolVersion::ALL.into_iter().flat_map(|it| [(it, 0), (it, 2)]) {
+                    frame.hidden = hidden;
                     let alias = OwnAlias { number: 2, known: id.is_some() };
                     frame.alias = version.is_v5().then_some(alias);
                     let (mut shared, mut whole) = (BytesMut::new(), BytesMut::new());

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use crate::mqtt::Property;
 use crate::mqtt::packet::{Publish, Will};
 
+use super::mount;
 use super::publication::{owned_properties, owned_topic};
 
-/// A copy that does not hold the buffer of its CONNECT.
-pub(super) fn keep(will: &Will) -> Will {
+/// A copy that does not hold the buffer of its CONNECT, to the topic that it has inside the broker.
+pub(super) fn keep(will: &Will, prefix: Option<&str>) -> Will {
+    let inside = prefix.and_then(|prefix| mount::topic(prefix, &will.topic));
     Will {
-        topic: owned_topic(&will.topic),
+        topic: inside.unwrap_or_else(|| owned_topic(&will.topic)),
         payload: Bytes::copy_from_slice(&will.payload),
         qos: will.qos,
         retain: will.retain,

@@ -127,6 +127,11 @@ impl Connection {
                     drained = self.exchange();
                 }
                 Batch::Malformed(error) => {
+                    // What came before it is done first.
+                    while !self.packets.is_empty() && !drained.close {
+                        yield_now().await;
+                        drained = self.exchange();
+                    }
                     self.complain(&error);
                     drained = self.exchange();
                     if !drained.close && !drained.more {
@@ -168,9 +173,11 @@ impl Connection {
     /// One visit of the hub: hands in the batch, and takes frames if there is nothing else to write.
     fn exchange(&mut self) -> Drained {
         let stalled = self.framed.pending() > 0;
-        self.credit = if stalled { self.credit.saturating_sub(self.packets.len()) } else { STALL_CREDIT };
+        let handed = self.packets.len();
         let room = (!stalled).then_some(ROOM);
         let drained = self.hub.exchange(self.conn, &mut self.packets, room, &mut self.frames);
+        let taken = handed.saturating_sub(self.packets.len());
+        self.credit = if stalled { self.credit.saturating_sub(taken) } else { STALL_CREDIT };
         self.more = drained.more;
         self.widen();
         if !self.frames.is_empty() {

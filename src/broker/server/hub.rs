@@ -140,6 +140,8 @@ impl Hub {
     }
 
     /// Hands in what was received and, if `room` bytes can be written, takes what is to be sent.
+    /// Packets that stay are to be handed in again: they stand behind a request that takes more than
+    /// one turn.
     pub fn exchange(
         &self,
         conn: ConnId,
@@ -148,13 +150,20 @@ impl Hub {
         frames: &mut Vec<Frame>,
     ) -> Drained {
         self.enter(Some(conn), |core, now| {
+            let mut left = Vec::new();
             for (packet, size) in packets.drain(..) {
-                core.engine.handle_packet(conn, packet, size, now);
+                if !left.is_empty() || core.engine.is_busy(conn) {
+                    left.push((packet, size));
+                } else {
+                    core.engine.handle_packet(conn, packet, size, now);
+                }
             }
-            match room {
-                Some(room) => core.engine.take_frames(conn, room, frames, now),
-                None => Drained { more: true, close: core.engine.is_closing(conn) },
+            packets.append(&mut left);
+            if let Some(room) = room {
+                return core.engine.take_frames(conn, room, frames, now);
             }
+            core.engine.resume(conn, now);
+            Drained { more: true, close: core.engine.is_closing(conn) }
         })
     }
 

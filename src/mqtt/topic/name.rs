@@ -33,6 +33,16 @@ impl TopicName {
         Self(ByteString::new())
     }
 
+    /// What is left without so many bytes at the start, out of the same buffer; the whole name if it
+    /// cannot be cut there.
+    #[must_use]
+    pub fn without(&self, bytes: usize) -> Self {
+        match self.0.get(bytes..) {
+            Some(rest) if !rest.is_empty() => Self(self.0.slice_ref(rest)),
+            _ => self.clone(),
+        }
+    }
+
     /// True for the zero-length name of a PUBLISH that uses an alias.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -9,8 +9,8 @@ use mqttlab::broker::config::SessionLimits;
 use mqttlab::broker::engine::{ConnId, Engine, Frame, Loss, Output, Peer};
 use mqttlab::broker::log::LogTypes;
 use mqttlab::mqtt::packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, Publish, RetainHandling, SubAck, Subscribe, Subscription,
-    SubscriptionOptions, Unsubscribe, Will,
+    Ack, Auth, ConnAck, Connect, Disconnect, PacketType, Publish, RetainHandling, SubAck, Subscribe,
+    Subscription, SubscriptionOptions, Unsubscribe, Will,
 };
 use mqttlab::mqtt::{
     Packet, PacketId, Properties, Property, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName,
@@ -218,6 +218,69 @@ fn answers_that_nobody_reads_end_the_connection() {
     assert_eq!(bench.log(), ["Client a [memory:0] disconnected: quota exceeded."]);
     let (frames, _) = bench.take(conn, usize::MAX);
     assert!(frames.len() < 70_000);
+}
+
+/// A SUBSCRIBE to topics `from..to`, below a level of its own.
+fn subscribe_many(from: usize, to: usize) -> Packet {
+    let options = SubscriptionOptions::default();
+    let filter = |n| TopicFilter::new(format!("t/{n}")).expect("a filter");
+    let subscriptions = (from..to).map(|n| Subscription { filter: filter(n), options }).collect::<Vec<_>>();
+    Packet::Subscribe(Subscribe { id: id(1), properties: Properties::new(), subscriptions })
+}
+
+/// Counts turns, not time: in each other connections can be served.
+#[test]
+fn a_subscribe_of_many_filters_takes_many_turns() {
+    const FILTERS: usize = 100_000;
+    let mut bench = Bench::new(&Setup::default());
+    let (greedy, other) = (bench.connect("greedy"), bench.connect("other"));
+    bench.send(greedy, subscribe_many(0, FILTERS));
+    let mut turns = 1;
+    let mut before = 0;
+    while bench.engine.is_busy(greedy) {
+        let now = bench.engine.stats().subscriptions;
+        assert!(now - before <= 1000, "{} filters in one turn", now - before);
+        before = now;
+        bench.send(other, Packet::PingReq);
+        assert_eq!(bench.take(other, usize::MAX).0.len(), 1, "another connection is served meanwhile");
+        bench.engine.resume(greedy, bench.now);
+        turns += 1;
+    }
+    assert!(turns >= FILTERS / 1000, "{turns} turns");
+    let (frames, _) = bench.take(greedy, usize::MAX);
+    let Packet::SubAck(answer) = frames[0].to_packet(ProtocolVersion::V311) else { panic!("{frames:?}") };
+    assert_eq!((frames.len(), answer.codes.len()), (1, FILTERS));
+
+    // The end of the session takes its turns too.
+    bench.engine.handle_loss(greedy, Loss::Eof, bench.now);
+    let mut before = bench.engine.stats().subscriptions;
+    assert!(before > FILTERS as u64 - 1000, "{before} subscriptions are left");
+    while before > 0 {
+        assert!(bench.engine.poll_timeout().is_some_and(|due| due <= bench.now));
+        bench.engine.handle_timeout(bench.now);
+        let now = bench.engine.stats().subscriptions;
+        assert!(now < before && before - now <= 1000, "{} filters in one turn", before - now);
+        before = now;
+    }
+}
+
+#[test]
+fn what_stands_behind_a_long_request_is_answered_after_it() {
+    let mut bench = Bench::new(&Setup::default());
+    let conn = bench.connect("a");
+    bench.send(conn, subscribe_many(0, 2000));
+    bench.send(conn, Packet::PingReq);
+    let filters = (0..2000).map(|n| TopicFilter::new(format!("t/{n}")).expect("a filter")).collect();
+    bench.send(conn, Packet::Unsubscribe(Unsubscribe { id: id(2), properties: Properties::new(), filters }));
+    let mut answers = Vec::new();
+    let mut more = true;
+    while more {
+        let (frames, again) = bench.take(conn, usize::MAX);
+        answers.extend(frames.iter().map(|frame| frame.to_packet(ProtocolVersion::V311).packet_type()));
+        more = again;
+    }
+    assert_eq!(answers, [PacketType::SubAck, PacketType::PingResp, PacketType::UnsubAck]);
+    assert_eq!(bench.engine.stats().subscriptions, 0);
 }
 
 /// Numbers from a seed.
