@@ -38,25 +38,32 @@ pub(super) fn verifier(
         let until = list.next_update().map(|until| until.timestamp());
         lists_until = [lists_until, until].into_iter().flatten().min();
     }
-    // Mosquitto tells no client whom it trusts.
-    let inner =
+    let builder = || {
         WebPkiClientVerifier::builder_with_provider(Arc::clone(&authorities.roots), Arc::clone(provider))
+            // Mosquitto tells no client whom it trusts.
             .clear_root_hint_subjects()
             .with_crls(revoked.clone())
             .only_check_end_entity_revocation()
-            .enforce_revocation_expiration()
-            .build()
-            .map_err(|error| match error {
-                VerifierBuilderError::InvalidCrl(error) => NoVerifier::Revocations(format!("{error:?}")),
-                error => NoVerifier::Other(error.to_string()),
-            })?;
+    };
+    let refused = |error| match error {
+        VerifierBuilderError::InvalidCrl(error) => NoVerifier::Revocations(format!("{error:?}")),
+        error => NoVerifier::Other(error.to_string()),
+    };
+    let today = builder().enforce_revocation_expiration().build().map_err(refused)?;
+    let any_day = match dates {
+        Dates::Matter => None,
+        Dates::Ignored => Some(builder().build().map_err(refused)?),
+    };
     let provider = Arc::clone(provider);
-    Ok(Arc::new(Verifier { inner, authorities, revoked, lists_until, dates, provider }))
+    Ok(Arc::new(Verifier { today, any_day, authorities, revoked, lists_until, dates, provider }))
 }
 
 #[derive(Debug)]
 struct Verifier {
-    inner: Arc<dyn ClientCertVerifier>,
+    /// Everything is to be as it must be at the time that is asked for.
+    today: Arc<dyn ClientCertVerifier>,
+    /// The same, but for the lists' dates; there if certificates' dates do not matter.
+    any_day: Option<Arc<dyn ClientCertVerifier>>,
     authorities: Authorities,
     revoked: Vec<CertificateRevocationListDer<'static>>,
     /// Seconds since 1970 when the first list is past its date.
@@ -70,6 +77,7 @@ impl Verifier {
     /// with them is wrong at any time.
     fn verify_at_any_time(
         &self,
+        any_day: &Arc<dyn ClientCertVerifier>,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -89,13 +97,13 @@ impl Verifier {
         }
         let then = u64::try_from(seconds.clamp(from, until)).unwrap_or(0);
         let then = UnixTime::since_unix_epoch(std::time::Duration::from_secs(then));
-        self.inner.verify_client_cert(leaf, intermediates, then)
+        any_day.verify_client_cert(leaf, intermediates, then)
     }
 }
 
 impl ClientCertVerifier for Verifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
+        self.today.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -108,11 +116,12 @@ impl ClientCertVerifier for Verifier {
             self.authorities.verify(end_entity, Purpose::Client, &self.revoked, now, self.dates)?;
             return Ok(ClientCertVerified::assertion());
         }
-        match self.inner.verify_client_cert(end_entity, intermediates, now) {
-            Err(error) if self.dates == Dates::Ignored && is_about_dates(&error) => {
-                self.verify_at_any_time(end_entity, intermediates, now, error)
+        let judged = self.today.verify_client_cert(end_entity, intermediates, now);
+        match (&self.any_day, judged) {
+            (Some(any_day), Err(error)) if is_about_dates(&error) => {
+                self.verify_at_any_time(any_day, end_entity, intermediates, now, error)
             }
-            judged => judged,
+            (_, judged) => judged,
         }
     }
 

@@ -93,6 +93,50 @@ pub fn classify_tls(error: &Error) -> TlsFailure {
     }
 }
 
+/// Why a listener's handshake failed, in OpenSSL's words where it has some, so that people find what
+/// others wrote about it.
+pub fn describe(error: &io::Error) -> String {
+    use rustls::AlertDescription as Alert;
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(Error::NoCertificatesPresented) => "peer did not return a certificate".to_owned(),
+        Some(Error::InvalidCertificate(reason)) => {
+            format!("certificate verify failed ({})", describe_certificate(reason))
+        }
+        Some(Error::InvalidMessage(_)) => "wrong version number, the client speaks no TLS".to_owned(),
+        Some(Error::AlertReceived(Alert::UnknownCA)) => {
+            "tlsv1 alert unknown ca, the client does not trust the listener's certificate".to_owned()
+        }
+        Some(Error::AlertReceived(Alert::BadCertificate)) => {
+            "sslv3 alert bad certificate, the client refuses the listener's certificate".to_owned()
+        }
+        Some(Error::AlertReceived(Alert::CertificateExpired)) => {
+            "sslv3 alert certificate expired, the listener's certificate is over".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn describe_certificate(reason: &CertificateError) -> String {
+    let words = match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "certificate is not yet valid"
+        }
+        CertificateError::Revoked => "certificate revoked",
+        CertificateError::UnknownIssuer => "unable to get local issuer certificate",
+        CertificateError::BadSignature => "certificate signature failure",
+        CertificateError::UnknownRevocationStatus => "unable to get certificate CRL",
+        CertificateError::ExpiredRevocationList | CertificateError::ExpiredRevocationListContext { .. } => {
+            "CRL has expired"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "unsuitable certificate purpose"
+        }
+        other => return other.to_string(),
+    };
+    words.to_owned()
+}
+
 fn classify_certificate(reason: &CertificateError) -> TlsFailure {
     match reason {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -45,7 +45,7 @@ impl Protocol {
     }
 
     /// The provider with the chosen suites alone, in the chosen order.
-    pub(super) fn provider(&self) -> Result<Arc<CryptoProvider>, MaterialError> {
+    pub fn provider(&self) -> Result<Arc<CryptoProvider>, MaterialError> {
         let newer: Vec<&Suite> = match &self.ciphers_tls13 {
             None => NEWER.iter().collect(),
             Some(list) => chosen_by_name(list),

@@ -25,5 +25,7 @@ mod simulation;
 mod statements;
 mod support;
 mod tidy;
+mod tls;
+mod tls_interop;
 mod transports;
 mod websocket;

@@ -24,6 +24,7 @@ use crate::net::proxy_header::{self, ProxyHeader};
 use crate::net::websocket::handshake::{Asked, Request, read_request};
 use crate::net::websocket::{Role, WebSocket};
 use crate::net::{Io, Transport};
+use crate::tls::describe;
 
 /// How long a peer has for all handshakes together. The engine counts the time to CONNECT.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -228,7 +229,7 @@ where
             let secured = tls.established(stream.get_ref().1);
             Ok((Box::new(TlsStream::Server(stream)), Some(secured)))
         }
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(describe(&error)),
     }
 }
 
