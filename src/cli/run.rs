@@ -65,7 +65,8 @@ pub struct Args {
 /// What is tested.
 #[derive(Debug, clap::Args)]
 struct Target {
-    /// bundled, mosquitto or another program with its command line, its path, or mqtt://host:port
+    /// bundled, mosquitto or another program with its command line, its path, or an address:
+    /// mqtt://host:port, mqtts://, ws://host:port/path, wss://
     #[arg(long, value_name = "BROKER", default_value = "bundled", value_parser = broker, help_heading = "Broker")]
     broker: TargetChoice,
 

@@ -42,7 +42,8 @@ pub enum TargetChoice {
     Bundled,
     /// A program with mosquitto's command line: a name looked up in PATH, or a path.
     Process(PathBuf),
-    /// A running broker: `mqtt://`, `mqtts://` (with `user:pass@`), and an optional profile file.
+    /// A running broker: `mqtt://`, `mqtts://`, `ws://`, `wss://` (with `user:pass@`), and an optional
+    /// profile file.
     External {
         /// The address.
         url: String,

@@ -12,6 +12,7 @@ mod engine;
 mod hostile;
 mod interop;
 mod interop_rumqttc;
+mod interop_websocket;
 mod labs;
 mod matrix;
 mod properties;

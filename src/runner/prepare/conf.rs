@@ -153,7 +153,8 @@ impl Prepared {
                 if name == "port" { port.to_string() } else { format!("{port} 127.0.0.1") }
             }
             "bind_address" => "127.0.0.1".to_owned(),
-            "certfile" | "keyfile" | "cafile" | "capath" | "crlfile" | "include_dir" | "psk_file" => {
+            "certfile" | "keyfile" | "cafile" | "capath" | "crlfile" | "http_dir" | "include_dir"
+            | "psk_file" => {
                 if let (Some(listener), "certfile") = (to.listeners.last_mut(), name) {
                     listener.tls = true;
                 }

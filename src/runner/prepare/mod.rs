@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use super::random::{secret, secret_bytes};
 use crate::broker::auth::{Acl, Hashing, hash_password};
 use crate::diagnostic::Source;
+use crate::net::Endpoint;
 use crate::scenario::target::{BrokerSpec, Certificate, FileText, Setup};
 use crate::tls::authority::{Authority, AuthorityError, KeyAlgorithm, ServerRequest, Validity};
 
@@ -71,6 +72,13 @@ pub struct PreparedListener {
     pub tls: bool,
     /// WebSocket is spoken here.
     pub websockets: bool,
+}
+
+impl PreparedListener {
+    /// What clients speak over this listener's bytes.
+    pub fn spoken(&self, over: Endpoint) -> Endpoint {
+        if self.websockets { over.websocket() } else { over }
+    }
 }
 
 /// The generated folder, and what the runner needs to know of it.

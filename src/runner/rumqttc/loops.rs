@@ -14,7 +14,7 @@ use crate::runner::link::Command;
 /// Requests that rumqttc takes before it has sent them.
 const REQUESTS: usize = 100;
 /// Bytes of the largest packet, both ways; rumqttc's own limit is 10 KiB.
-const MAX_PACKET: usize = 268_435_455;
+const MAX_PACKET: u32 = 268_435_455;
 
 /// A running rumqttc; it ends when this is dropped.
 pub(super) struct Loop {
@@ -49,7 +49,7 @@ impl Loop {
         options.set_transport(Transport::unix());
         options.set_keep_alive(Duration::from_secs(connect.keep_alive.into()));
         options.set_clean_session(connect.clean_start);
-        options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
+        options.set_max_packet_size(MAX_PACKET as usize, MAX_PACKET as usize);
         if let Some((name, password)) = credentials(connect) {
             options.set_credentials(name, password);
         }
@@ -70,6 +70,8 @@ impl Loop {
         options.set_clean_start(connect.clean_start);
         options.set_session_expiry_interval(connect.properties.session_expiry_interval());
         options.set_receive_maximum(connect.properties.receive_maximum());
+        // Unless it says so to the broker too, it ends at the first packet of more than 10 KiB.
+        options.set_max_packet_size(Some(MAX_PACKET));
         if let Some((name, password)) = credentials(connect) {
             options.set_credentials(name, password);
         }

@@ -69,12 +69,13 @@ impl Bundled {
         self.broker.is_none()
     }
 
-    /// A plain listener; while the broker is down, an address where nobody listens.
-    pub(super) fn endpoint(&self, index: usize, port: u16) -> Endpoint {
+    /// A listener without TLS; while the broker is down, an address where nobody listens. `None`:
+    /// that is where its socket was.
+    pub(super) fn endpoint(&self, index: usize) -> Option<Endpoint> {
         match (&self.broker, self.medium) {
-            (Some(broker), _) => broker.endpoint(index),
-            (None, Medium::Sockets) => Endpoint::Tcp { host: "127.0.0.1".into(), port },
-            (None, Medium::Memory) => Endpoint::Memory(memory::listener().0),
+            (Some(broker), _) => Some(broker.endpoint(index)),
+            (None, Medium::Sockets) => None,
+            (None, Medium::Memory) => Some(Endpoint::Memory(memory::listener().0)),
         }
     }
 }

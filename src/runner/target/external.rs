@@ -28,8 +28,11 @@ pub struct Profile {
     pub control: Option<String>,
     /// The same for the client that watches; else that of `control`.
     pub witness: Option<String>,
-    /// PEM file of the authority of a `mqtts://` address.
+    /// PEM file of the authority of a `mqtts://` or `wss://` address.
     pub cafile: Option<String>,
+    /// Headers of the request that opens a `ws://` or `wss://` address: name and value.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// A broker at an address.
@@ -49,7 +52,13 @@ pub struct External {
     port: u16,
     tls: bool,
     authority: Option<String>,
+    /// Path and query of a WebSocket's request; `None`: bare MQTT.
+    websocket: Option<String>,
+    headers: BTreeMap<String, String>,
 }
+
+/// What MQTT servers have their WebSocket under, where an address says nothing.
+const PATH: &str = "/mqtt";
 
 impl External {
     /// Reads the address and the profile.
@@ -57,12 +66,22 @@ impl External {
         let bad =
             |why: &str| EnvironmentError::NoTarget { message: format!("{why} (mqtt://user:pass@host:port)") };
         let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("this is not an address"))?;
-        let tls = match scheme {
-            "mqtt" => false,
-            "mqtts" => true,
-            other => return Err(bad(&format!("`{other}://` is not supported yet"))),
+        let (tls, websocket, usual_port) = match scheme {
+            "mqtt" => (false, false, 1883),
+            "mqtts" => (true, false, 8883),
+            "ws" => (false, true, 80),
+            "wss" => (true, true, 443),
+            other => {
+                return Err(bad(&format!("`{other}://` is none of mqtt://, mqtts://, ws:// and wss://")));
+            }
         };
-        let rest = rest.trim_end_matches('/');
+        let (rest, path) = rest.find(['/', '?']).map_or((rest, ""), |at| rest.split_at(at));
+        let path = match path {
+            "" | "/" => PATH.to_owned(),
+            _ if !websocket => return Err(bad("only ws:// and wss:// have a path")),
+            path if path.starts_with('?') => format!("/{path}"),
+            path => path.to_owned(),
+        };
         let (credentials, place) = rest.rsplit_once('@').map_or((None, rest), |(c, place)| (Some(c), place));
         let (host, port) =
             host_and_port(place).ok_or_else(|| bad("the address has no usable host and port"))?;
@@ -71,10 +90,13 @@ impl External {
             Account { name: percent_decoded(name), password: percent_decoded(password) }
         });
         let profile = profile.map(read_profile).transpose()?.unwrap_or_default();
-        let capabilities = match &profile.capabilities {
+        let mut capabilities: BTreeSet<Capability> = match &profile.capabilities {
             Some(names) => names.iter().map(|name| capability(name)).collect::<Result<_, _>>()?,
             None => [Capability::Qos2, Capability::Retain, Capability::Shared, Capability::V5].into(),
         };
+        if websocket {
+            capabilities.insert(Capability::Websocket);
+        }
         let named = |name: &Option<String>| -> Result<Option<Account>, EnvironmentError> {
             let Some(name) = name else { return Ok(None) };
             let password = profile.accounts.get(name).ok_or_else(|| EnvironmentError::NoTarget {
@@ -84,7 +106,7 @@ impl External {
         };
         let control = named(&profile.control)?.or(account);
         let witness = named(&profile.witness)?.or_else(|| control.clone());
-        let port = port.unwrap_or(if tls { 8883 } else { 1883 });
+        let port = port.unwrap_or(usual_port);
         Ok(Self {
             name: profile.name.clone().unwrap_or_else(|| format!("{scheme}://{place}")),
             capabilities,
@@ -95,15 +117,23 @@ impl External {
             tls,
             authority: profile.cafile.as_deref().map(|path| read_text(Path::new(path))).transpose()?,
             accounts: profile.accounts,
+            websocket: websocket.then_some(path),
+            headers: profile.headers,
         })
     }
 
     /// Where clients connect.
     pub fn endpoint(&self) -> Result<Endpoint, TargetError> {
-        if self.tls {
-            return super::tls_endpoint(&self.host, &self.host, self.port, self.authority.as_deref());
-        }
-        Ok(Endpoint::Tcp { host: self.host.clone(), port: self.port })
+        let plain = if self.tls {
+            super::tls_endpoint(&self.host, &self.host, self.port, self.authority.as_deref())?
+        } else {
+            Endpoint::Tcp { host: self.host.clone(), port: self.port }
+        };
+        let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(match &self.websocket {
+            Some(path) => Endpoint::WebSocket { over: Box::new(plain), path: path.clone(), headers },
+            None => plain,
+        })
     }
 }
 
@@ -165,7 +195,22 @@ mod tests {
         let account = full.control.expect("given");
         assert_eq!((account.name.as_str(), account.password.as_str()), ("bob", "p@ss:word"));
         assert!(!full.name.contains("bob"), "{}", full.name);
-        for bad in ["broker", "http://x", "mqtt://", "mqtt://x:port", "mqtt://x:70000"] {
+        for (url, at, path) in [
+            ("ws://h", "h:80", "/mqtt"),
+            ("wss://h/", "h:443", "/mqtt"),
+            ("ws://h:8080/a/b?c=d", "h:8080", "/a/b?c=d"),
+            ("ws://u:p@[::1]?c", "[::1]:80", "/?c"),
+        ] {
+            let there = External::new(url, None).expect("an address");
+            assert!(there.capabilities.contains(&Capability::Websocket));
+            let Ok(Endpoint::WebSocket { over, path: found, .. }) = there.endpoint() else {
+                panic!("{url} is a WebSocket")
+            };
+            assert_eq!((over.to_string().as_str(), found.as_str()), (at, path), "{url}");
+        }
+        for bad in
+            ["broker", "http://x", "mqtt://", "mqtt://x:port", "mqtt://x:70000", "mqtt://x/path", "ws:///x"]
+        {
             assert!(External::new(bad, None).is_err(), "{bad}");
         }
     }

@@ -75,9 +75,7 @@ impl Plan {
     pub fn capabilities(&self) -> BTreeSet<Capability> {
         let all = Capability::ALL.into_iter().map(|(capability, _)| capability);
         match &self.kind {
-            // WebSocket listeners are still to come.
-            PlanKind::Bundled => all.filter(|one| *one != Capability::Websocket).collect(),
-            PlanKind::Process(_) => all.collect(),
+            PlanKind::Bundled | PlanKind::Process(_) => all.collect(),
             PlanKind::External(external) => external.capabilities.clone(),
         }
     }
@@ -261,15 +259,22 @@ impl Target {
         let index = prepared
             .listener(listener)
             .ok_or_else(|| TargetError::new(format!("there is no listener {}", listener.unwrap_or(""))))?;
+        if !prepared.listeners[index].tls {
+            return Ok(self.plain_endpoint(prepared, index));
+        }
         let there = &prepared.listeners[index];
-        if let (Running::Bundled(broker), false) = (&self.running, there.tls) {
-            return Ok(broker.endpoint(index, there.port));
-        }
-        if !there.tls {
-            return Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: there.port });
-        }
         let pem = trust.and_then(|name| prepared.authorities.get(name)).map(String::as_str);
-        tls_endpoint("localhost", "127.0.0.1", there.port, pem)
+        Ok(there.spoken(tls_endpoint("localhost", "127.0.0.1", there.port, pem)?))
+    }
+
+    /// A listener without TLS.
+    fn plain_endpoint(&self, prepared: &Prepared, index: usize) -> Endpoint {
+        let there = &prepared.listeners[index];
+        let socket = || there.spoken(Endpoint::Tcp { host: "127.0.0.1".into(), port: there.port });
+        match &self.running {
+            Running::Bundled(broker) => broker.endpoint(index).unwrap_or_else(socket),
+            Running::Process(_) | Running::External(_) => socket(),
+        }
     }
 
     /// Where control clients connect.
@@ -277,20 +282,17 @@ impl Target {
         let Some(prepared) = &self.prepared else { return self.endpoint(None, None) };
         let index = prepared.control_listener();
         let listener = &prepared.listeners[index];
-        if listener.tls {
-            let config = tls::client::config(tls::client::Trust::Anybody)
-                .map_err(|error| TargetError::new(error.to_string()))?;
-            return Ok(Endpoint::Tls {
-                host: "127.0.0.1".into(),
-                port: listener.port,
-                server_name: "localhost".into(),
-                config,
-            });
+        if !listener.tls {
+            return Ok(self.plain_endpoint(prepared, index));
         }
-        match &self.running {
-            Running::Bundled(broker) => Ok(broker.endpoint(index, listener.port)),
-            _ => Ok(Endpoint::Tcp { host: "127.0.0.1".into(), port: listener.port }),
-        }
+        let config = tls::client::config(tls::client::Trust::Anybody)
+            .map_err(|error| TargetError::new(error.to_string()))?;
+        Ok(listener.spoken(Endpoint::Tls {
+            host: "127.0.0.1".into(),
+            port: listener.port,
+            server_name: "localhost".into(),
+            config,
+        }))
     }
 
     /// Accounts of the control client and the witness; `None`: anonymous.

@@ -52,7 +52,11 @@ pub const ALLOW_KEYS: &[KeySpec] = &[
 
 /// Keys of a listener.
 pub const LISTENER_KEYS: &[KeySpec] = &[
-    key("protocol", Shape::Word(&["mqtt", "websockets"]), "default mqtt"),
+    key(
+        "protocol",
+        Shape::Word(&["mqtt", "websockets"]),
+        "what its clients speak: default mqtt; `websockets`: MQTT in WebSocket frames, over TLS with a `cert`",
+    ),
     key("cert", Shape::Text, "a certificate of `pki`: a TLS listener"),
     key("settings", Shape::MapOf(&Shape::OneOrMany(&Shape::Text)), "mosquitto.conf options of this listener"),
 ];

@@ -1,4 +1,5 @@
-"""paho-mqtt against our broker: argv is port and protocol (3, 4 or 5). Prints ok and ends with 0.
+"""paho-mqtt against our broker: argv is port and protocol (3, 4 or 5), and then, where that is not
+tcp, the transport, and the authority of a TLS port. Prints ok and ends with 0.
 
 Everything waits for an event of the broker; nothing sleeps. A wait that is too long raises.
 """
@@ -11,6 +12,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 PORT, PROTOCOL = int(sys.argv[1]), int(sys.argv[2])
+TRANSPORT = sys.argv[3] if len(sys.argv) > 3 else "tcp"
+CAFILE = sys.argv[4] if len(sys.argv) > 4 else None
 V5 = PROTOCOL == mqtt.MQTTv5
 PATIENCE = 60
 COUNT = 200
@@ -22,8 +25,14 @@ class Peer:
     def __init__(self, name, clean=True, will=None):
         arguments = {} if V5 else {"clean_session": clean}
         self.client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2, client_id=name, protocol=PROTOCOL, **arguments
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id=name,
+            protocol=PROTOCOL,
+            transport=TRANSPORT,
+            **arguments,
         )
+        if CAFILE:
+            self.client.tls_set(CAFILE)
         self.messages, self.events = queue.Queue(), queue.Queue()
         self.client.on_message = lambda c, u, message: self.messages.put(message)
         self.client.on_connect = lambda c, u, flags, reason, p: self.events.put((reason, flags))
@@ -36,7 +45,7 @@ class Peer:
             properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 0 if clean else 300
             arguments = {"clean_start": clean, "properties": properties}
-        self.client.connect("127.0.0.1", PORT, **arguments)
+        self.client.connect("localhost" if CAFILE else "127.0.0.1", PORT, **arguments)
         self.client.loop_start()
         reason, self.flags = self.event()
         assert reason == "Success", reason
