@@ -4,6 +4,7 @@
 //! `server` moves bytes. Only `server` and `log`'s sinks touch the operating system.
 
 pub mod auth;
+mod bridge;
 pub mod codes;
 pub mod config;
 pub mod engine;

@@ -33,10 +33,15 @@ pub fn listener() -> (Address, Acceptor) {
     (Address { backlog: sender }, Acceptor { backlog: receiver })
 }
 
+/// Both ends of a pipe.
+pub fn pipe() -> (DuplexStream, DuplexStream) {
+    tokio::io::duplex(PIPE_BYTES)
+}
+
 impl Address {
     /// Connects; waits while the backlog is full.
     pub async fn connect(&self) -> io::Result<DuplexStream> {
-        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        let (ours, theirs) = pipe();
         let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
         self.backlog.send(theirs).await.map_err(refused)?;
         Ok(ours)

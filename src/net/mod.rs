@@ -19,6 +19,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Empty};
 use tokio::net::{TcpStream, UnixStream};
 
+pub use tcp::Dial;
 pub use tls::TlsTransport;
 
 use crate::tls::TlsFailure;
@@ -123,10 +124,15 @@ impl Endpoint {
     /// Connects, and does the handshakes that there are. Has no time limit of its own: the caller
     /// knows how long it wants to wait.
     pub async fn connect(&self) -> Result<Transport, ConnectError> {
+        self.connect_as(&Dial::default()).await
+    }
+
+    /// As [`Endpoint::connect`], over a socket of this kind where there is one.
+    pub async fn connect_as(&self, dial: &Dial) -> Result<Transport, ConnectError> {
         match self {
-            Self::Tcp { host, port } => Ok(Box::new(tcp::connect(host, *port).await?)),
+            Self::Tcp { host, port } => Ok(Box::new(tcp::connect(host, *port, dial).await?)),
             Self::Tls { host, port, server_name, config } => {
-                let stream = tcp::connect(host, *port).await?;
+                let stream = tcp::connect(host, *port, dial).await?;
                 Ok(Box::new(tls::connect(stream, server_name, config).await?))
             }
             Self::Memory(address) => Ok(Box::new(address.connect().await?)),

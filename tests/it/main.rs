@@ -1,5 +1,7 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod bridge;
+mod bridge_hostile;
 mod broker;
 mod broker_auth;
 mod broker_program;

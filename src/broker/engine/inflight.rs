@@ -152,6 +152,11 @@ impl Inflight {
         true
     }
 
+    /// How many are not done with.
+    pub fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
     /// The message with this identifier.
     pub fn stage(&self, id: PacketId) -> Option<&Stage> {
         Some(&self.slots.get(self.index(id))?.as_ref()?.stage)

@@ -15,6 +15,7 @@ mod drain;
 mod inflight;
 mod journal;
 mod kept;
+mod inside;
 mod limits;
 mod mount;
 mod on_ack;
@@ -56,6 +57,7 @@ use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicFilter};
 
 pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
 pub use kept::Kept;
+pub(super) use limits::MAX_TOPIC_SEPARATORS;
 pub use publication::{Frame, Publication, PublishFrame};
 pub use stats::{Refused, Stats};
 

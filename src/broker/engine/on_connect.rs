@@ -226,7 +226,7 @@ impl Engine {
                 self.record_will(id, had_will);
             }
         }
-        let keep_alive = self.keep_alive(connect);
+        let keep_alive = if bridge { connect.keep_alive } else { self.keep_alive(connect) };
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if let Some(listener) = self.config.listeners.get(connection.peer.listener) {
             connection.aliases = Aliases::new(listener.max_topic_alias);

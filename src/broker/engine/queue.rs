@@ -83,6 +83,11 @@ impl Queue {
         self.qos_0 > 0
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// True when nothing waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

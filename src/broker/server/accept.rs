@@ -119,6 +119,15 @@ pub async fn serve(hub: Arc<Hub>, door: Arc<Door>, mut accepted: Accepted) {
     }
 }
 
+/// Serves the broker's own end of a bridge, which comes in by no door.
+pub async fn serve_inside(hub: Arc<Hub>, pipe: DuplexStream) {
+    let peer = Peer::bridge();
+    let (conn, wake) = hub.open(peer.clone());
+    let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
+    let loss = connection::run(hub, conn, peer, wake, Box::new(pipe), None).await;
+    guard.because(loss);
+}
+
 /// Tells the hub that a connection is gone, even when its task was aborted.
 struct Lost {
     hub: Arc<Hub>,

@@ -190,6 +190,16 @@ impl Hub {
         });
     }
 
+    /// A question to the engine.
+    pub fn ask<R>(&self, question: impl FnOnce(&Engine) -> R) -> R {
+        question(&self.core.lock().engine)
+    }
+
+    /// Something that the broker itself does.
+    pub fn act(&self, act: impl FnOnce(&mut Engine, Instant)) {
+        self.enter(None, |core, now| act(&mut core.engine, now));
+    }
+
     /// New configuration and rules.
     pub fn reload(&self, config: Arc<Config>, rules: Arc<Rules>) {
         self.enter(None, |core, now| {

@@ -8,6 +8,7 @@ mod connection;
 pub mod files;
 mod http;
 mod hub;
+mod inside;
 mod listener;
 pub mod log_sink;
 pub mod signals;
@@ -21,16 +22,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::auth::Rules;
 use super::auth::scram::Secret;
+use super::bridge::Bridges;
 use super::config::{Config, ListenerConfig, ListenerProtocol};
 use super::log::{LogLine, LogTypes};
 use crate::net::{Endpoint, memory};
 use accept::{Door, Place};
 use hub::Hub;
+pub use inside::Inside;
 use listener::{Listener, Source};
 use tls_slot::{Findings, TlsSetup, TlsSlot};
 
@@ -49,6 +53,7 @@ pub struct Broker {
     phase: watch::Sender<Phase>,
     tasks: Vec<JoinHandle<()>>,
     timer: JoinHandle<()>,
+    bridges: Mutex<Bridges>,
 }
 
 /// Over what a broker listens.
@@ -120,7 +125,8 @@ impl Broker {
             .collect();
         let timer = tokio::spawn(timer::run(Arc::clone(&hub), medium));
         let addresses = listeners.iter().filter_map(|bound| bound.address).collect();
-        Ok(Self { hub, listeners, addresses, phase, tasks, timer })
+        let bridges = Mutex::new(Bridges::start(Inside::new(Arc::clone(&hub)), &config, seed));
+        Ok(Self { hub, listeners, addresses, phase, tasks, timer, bridges })
     }
 
     /// Bound address of each listener that has a port (no Unix sockets, no pipes), in the order of
@@ -148,11 +154,14 @@ impl Broker {
             }
             log_findings(&self.hub, &found);
         }
+        self.bridges.lock().reload(&config);
         self.hub.reload(config, rules);
     }
 
     /// As SIGTERM: says goodbye, closes, and returns when all is closed.
     pub async fn stop(self) {
+        let goodbyes = self.bridges.lock().stop();
+        goodbyes.await;
         // The listeners first: nobody comes in behind the goodbye.
         self.phase.send_replace(Phase::Stopping);
         self.hub.shut_down();

@@ -1,6 +1,7 @@
 //! What more than one test file needs: packets, programs that we did not write, and a client that
 //! is only a socket and the codec. No assertions here about what is tested.
 
+pub mod bridge;
 pub mod mosquitto;
 pub mod packets;
 pub mod wire;
