@@ -7,7 +7,7 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection that the engine closed may take to write its last frames.
 pub(super) const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Topic separators in a topic or filter; one more closes the connection, as in mosquitto.
-pub(in crate::broker) const MAX_TOPIC_SEPARATORS: usize = 200;
+pub const MAX_TOPIC_SEPARATORS: usize = 200;
 /// Subscriptions of one session.
 pub(super) const MAX_SUBSCRIPTIONS: usize = 1 << 20;
 /// Retained messages in all.

@@ -57,7 +57,7 @@ use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicFilter};
 
 pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
 pub use kept::Kept;
-pub(super) use limits::MAX_TOPIC_SEPARATORS;
+pub use limits::MAX_TOPIC_SEPARATORS;
 pub use publication::{Frame, Publication, PublishFrame};
 pub use stats::{Refused, Stats};
 
