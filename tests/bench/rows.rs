@@ -407,8 +407,8 @@ async fn fan_in(mut subscriber: Link, publishers: Vec<Link>, each: usize) {
     let topic = topic("fan/in".to_owned());
     let mut publishers: Vec<(Link, usize)> = publishers.into_iter().map(|link| (link, each)).collect();
     let mut left = each * publishers.len();
-    for n in 0..publishers.len() {
-        send_numbered(&mut publishers[n], n, &topic).await;
+    for (n, publisher) in publishers.iter_mut().enumerate() {
+        send_numbered(publisher, n, &topic).await;
     }
     while left > 0 {
         subscriber.reader.fill().await;

@@ -11,6 +11,7 @@ mod codec;
 mod config;
 mod config_options;
 mod engine;
+mod fuzz_corpus;
 mod hostile;
 mod interop;
 mod interop_rumqttc;

@@ -1,0 +1,7 @@
+//! See `bodies/config.rs`.
+#![no_main]
+
+#[path = "../bodies/config.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));
