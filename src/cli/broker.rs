@@ -243,7 +243,7 @@ fn announce(args: &Args, config: &Config, warnings: &[Diagnostic], sink: &Log) {
         None => "Using default config.".to_owned(),
     };
     say(sink, LogTypes::INFORMATION, text);
-    report(sink, warnings);
+    report(warnings, |kind, text| say(sink, kind, text.to_owned()));
     if config.local_only {
         for text in [
             "Starting in local only mode. Only clients on this machine can connect.",
@@ -265,25 +265,25 @@ fn reload(
 ) -> (Arc<Config>, Arc<Rules>) {
     broker.log(LogTypes::INFORMATION, "Reloading config.");
     let (fresh, found) = Config::load(&FsFiles, args.config.as_deref(), &overrides(args));
-    report(sink, &found);
+    report(&found, |kind, text| broker.log(kind, text));
     let mut config = if let Some(mut fresh) = fresh {
         if fresh.keep_listeners(old_config) {
             let text = "Warning: changed listeners are opened only when the broker starts again.";
-            say(sink, LogTypes::WARNING, text.to_owned());
+            broker.log(LogTypes::WARNING, text);
         }
         if args.quiet {
             fresh.log.types = LogTypes::NONE;
         }
         fresh
     } else {
-        say(sink, LogTypes::ERROR, "Error: the configuration is kept as it was.".to_owned());
+        broker.log(LogTypes::ERROR, "Error: the configuration is kept as it was.");
         Config::clone(old_config)
     };
     let (fresh, found) = load_rules(&config, &FsFiles);
-    report(sink, &found);
+    report(&found, |kind, text| broker.log(kind, text));
     let rules = if has_errors(&found) {
         let text = "Error: the password and ACL files are kept as they were last read without error.";
-        say(sink, LogTypes::ERROR, text.to_owned());
+        broker.log(LogTypes::ERROR, text);
         // The rules of each listener are found by these.
         config.listeners.clone_from(&old_config.listeners);
         config.security.clone_from(&old_config.security);
@@ -294,7 +294,7 @@ fn reload(
     let config = Arc::new(config);
     match LogDestinations::open(&config.log) {
         Ok(fresh) => *sink.lock() = fresh,
-        Err(error) => report(sink, &[error]),
+        Err(error) => report(&[error], |kind, text| broker.log(kind, text)),
     }
     broker.reload(Arc::clone(&config), Arc::clone(&rules));
     (config, rules)
@@ -308,12 +308,12 @@ fn print_tree(broker: &Broker) {
 }
 
 /// Findings as log lines.
-fn report(sink: &Log, found: &[Diagnostic]) {
+fn report(found: &[Diagnostic], say: impl Fn(LogTypes, &str)) {
     for finding in found {
         let (kind, word) =
             if finding.is_error() { (LogTypes::ERROR, "Error") } else { (LogTypes::WARNING, "Warning") };
         let place = finding.span.as_ref().map_or_else(String::new, |span| format!(" ({})", span.file_line()));
-        say(sink, kind, format!("{word}: {}{place}.", finding.message));
+        say(kind, &format!("{word}: {}{place}.", finding.message));
     }
 }
 

@@ -43,13 +43,17 @@ async fn prove(at: At<'_>, actor: &mut Actor<'_>, request: &Request) -> Done {
             published(at, actor, request, &topic, &payload).await
         }
         Request::Subscribe { filters, .. } => {
-            let mut topics = Vec::new();
+            let (mut topics, mut sys) = (Vec::new(), Vec::new());
             for (filter, _) in filters {
                 let filter = TopicFilter::new(at.resolve(filter)?)
                     .map_err(|error| at.errored("a topic filter", error.to_string()))?;
-                topics.extend(concrete(&filter).into_iter().filter(|topic| !topic.as_str().starts_with(SYS)));
+                if filter.path().starts_with(SYS) {
+                    sys.push(filter);
+                } else {
+                    topics.extend(concrete(&filter));
+                }
             }
-            subscribed(at, actor, request, &topics).await
+            subscribed(at, actor, request, &topics, &sys).await
         }
         Request::Unsubscribe { .. } | Request::Ping => actor.request(at, request, &Reply::Denied).await,
     }
@@ -78,8 +82,23 @@ async fn published(
     Err(at.failed(EXPECTED, "the witness received it"))
 }
 
-async fn subscribed(at: At<'_>, actor: &mut Actor<'_>, request: &Request, topics: &[TopicName]) -> Done {
+async fn subscribed(
+    at: At<'_>,
+    actor: &mut Actor<'_>,
+    request: &Request,
+    topics: &[TopicName],
+    sys: &[TopicFilter],
+) -> Done {
     let mut witness = witness(at, topics).await?;
+    for filter in sys {
+        speaks(at, &mut witness, filter).await?;
+    }
+    let of_broker = |actor: &Actor<'_>| {
+        let mut there = actor.unasked();
+        there.retain(|publish| sys.iter().any(|filter| filter.matches(&publish.topic)));
+        there
+    };
+    let had = of_broker(actor).len();
     actor.request(at, request, &Reply::Denied).await?;
     if !actor.is_connected() {
         return Ok(());
@@ -87,14 +106,40 @@ async fn subscribed(at: At<'_>, actor: &mut Actor<'_>, request: &Request, topics
     let before = at.context.recorder.probes(&actor.spec.name);
     probe(at, &mut witness, topics).await?;
     round_trip(at, actor).await?;
-    let Some(topic) = at.context.recorder.probes(&actor.spec.name).get(before.len()).cloned() else {
-        return Ok(());
-    };
     let name = &actor.spec.name;
-    Err(at.failed(
-        format!("denied: {name} receives nothing through it"),
-        format!("{name} received what was published to {topic}"),
-    ))
+    let expected = || format!("denied: {name} receives nothing through it");
+    if let Some(topic) = at.context.recorder.probes(name).get(before.len()) {
+        return Err(at.failed(expected(), format!("{name} received what was published to {topic}")));
+    }
+    match of_broker(actor).get(had) {
+        Some(publish) => Err(at.failed(
+            expected(),
+            format!("{name} received what the broker says of itself on {}", publish.topic),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Shows that the broker says something of itself here, so that it could have reached the client too.
+async fn speaks(at: At<'_>, witness: &mut Client, filter: &TopicFilter) -> Done {
+    const EXPECTED: &str = "a message of the broker's own that arrives at the witness";
+    subscribe_control(witness, filter.as_str(), QoS::AtMostOnce)
+        .await
+        .map_err(|why| at.errored(EXPECTED, why))?;
+    let until = Instant::now() + CONTROL_WITHIN;
+    loop {
+        match timeout_at(until, witness.next()).await {
+            Ok(Event::Packet(Packet::Publish(publish))) if filter.matches(&publish.topic) => return Ok(()),
+            Ok(Event::Packet(_) | Event::Repeated(_)) => {}
+            Ok(Event::Closed(closed)) => {
+                return Err(at.errored(EXPECTED, format!("the witness was {closed}")));
+            }
+            Ok(Event::Malformed(error)) => {
+                return Err(at.errored(EXPECTED, format!("the witness received {error}")));
+            }
+            Err(_) => return Err(at.errored(EXPECTED, format!("none arrived on {filter}"))),
+        }
+    }
 }
 
 /// A client that may do everything and is subscribed to these topics.

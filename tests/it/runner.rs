@@ -295,6 +295,29 @@ fn accounts_are_those_of_the_set_up() {
 }
 
 #[test]
+fn what_the_broker_says_of_itself_is_denied_or_is_not() {
+    for target in targets() {
+        for (filter, verdict) in [
+            ("$SYS/broker/uptime", Verdict::Failed),
+            ("$SYS/#", Verdict::Failed),
+            // Nothing to be denied: that cannot be told.
+            ("$SYS/broker/nothing", Verdict::Errored),
+        ] {
+            let ops = vec![Op::Send(A, subscribe(filter, QoS::AtMostOnce), Reply::Denied)];
+            let outcome =
+                only_outcome(&target, case(ProtocolVersion::V311, Setup::default(), vec![client("a")], ops));
+            assert_eq!(outcome.verdict, verdict, "{filter} {target:?}: {:#?}", outcome.why);
+        }
+        // Nobody asked for these messages, but `receives_nothing` asks whether there are any.
+        let ops = vec![send(A, subscribe("$SYS/#", QoS::AtMostOnce))];
+        let version = ProtocolVersion::V311;
+        assert_passed(&target, case(version, Setup::default(), vec![client("a")], ops.clone()));
+        let ops = [ops, vec![Op::Quiet(A)]].concat();
+        assert_failed(&target, case(version, Setup::default(), vec![client("a")], ops), "$SYS/broker/");
+    }
+}
+
+#[test]
 fn a_message_that_the_acl_keeps_back_is_explained() {
     let within = Duration::from_millis(100);
     let expect = Expect { messages: vec![pattern("home/x", "no")], any_order: false, within };
