@@ -45,15 +45,6 @@ const WITHOUT_A_PLACE: &[(Standard, &str, &str)] = &[
     (V5, "U5-3.2.2-9", "binds brokers without shared subscriptions: this one has them"),
     (V311, "MQTT-7.0.0-2", "a claim about every possible peer: nothing beside the standard is needed"),
     (V311, "MQTT-7.0.0-1", "there is no bridge yet that connects to other brokers"),
-    (V5, "MQTT-3.15.2-1", "no authentication method is known yet, so no AUTH is sent"),
-    (V5, "MQTT-3.15.2-2", "no authentication method is known yet, so no AUTH is sent"),
-    (V5, "MQTT-3.15.2-3", "no authentication method is known yet, so no AUTH is sent"),
-    (V5, "MQTT-4.12.0-2", "no authentication method is known yet, so no AUTH is sent"),
-    (V5, "MQTT-4.12.0-4", "no authentication method is known yet, so no handshake begins"),
-    (V5, "MQTT-4.12.0-5", "no authentication method is known yet, so no handshake begins"),
-    (V5, "MQTT-4.12.0-6", "no authentication method is known yet, so none is named and no AUTH sent"),
-    (V5, "MQTT-4.12.1-2", "no authentication method is known yet, so none is repeated"),
-    (V5, "U5-3.15-1", "no authentication method is known yet; any AUTH is a protocol error"),
 ];
 
 /// Statements that a client could see obeyed or broken, but not with this broker, and why.
@@ -62,10 +53,6 @@ const WITHOUT_A_TEST: &[(Standard, &str, &str)] = &[
     (V5, "U5-3.2.2-7", "binds brokers without wildcard subscriptions: this one has them"),
     (V5, "U5-3.2.2-8", "binds brokers without subscription identifiers: this one has them"),
     (V5, "U5-3.2.2-9", "binds brokers without shared subscriptions: this one has them"),
-    (V5, "MQTT-4.12.0-2", "no authentication method is known yet, so no AUTH is sent"),
-    (V5, "MQTT-4.12.0-4", "no authentication method is known yet, so no handshake begins"),
-    (V5, "MQTT-4.12.0-5", "no authentication method is known yet, so no handshake begins"),
-    (V5, "MQTT-4.12.1-2", "no authentication method is known yet, so none is repeated"),
 ];
 
 fn root() -> &'static Path {

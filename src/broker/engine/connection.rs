@@ -88,7 +88,8 @@ impl Connection {
     /// large and tell nobody who does not want to know. 5: [MQTT-3.1.2-29], [MQTT-3.2.2-19],
     /// [MQTT-3.2.2-20], [MQTT-3.4.2-2], [MQTT-3.4.2-3], [MQTT-3.5.2-2], [MQTT-3.5.2-3],
     /// [MQTT-3.6.2-2], [MQTT-3.6.2-3], [MQTT-3.7.2-2], [MQTT-3.7.2-3], [MQTT-3.9.2-1],
-    /// [MQTT-3.9.2-2], [MQTT-3.11.2-1], [MQTT-3.11.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4]
+    /// [MQTT-3.9.2-2], [MQTT-3.11.2-1], [MQTT-3.11.2-2], [MQTT-3.14.2-3], [MQTT-3.14.2-4],
+    /// [MQTT-3.15.2-2], [MQTT-3.15.2-3]
     pub fn send(&mut self, packet: Packet) {
         if self.takes(&packet) {
             self.outbox.push(Frame::Packet(packet));

@@ -245,14 +245,20 @@ impl Engine {
             let Some(replay) = session.replays.front_mut() else { return false };
             match self.retained.next(replay, &mut scan, now) {
                 // [MQTT-3.8.3-3] of 5.0
-                Found::Message(publication) if replay.grant.no_local && publication.origin == id => {}
+                Found::Message(publication)
+                    if replay.grant.no_local
+                        && publication
+                            .source
+                            .as_ref()
+                            .is_some_and(|source| source.client_id == session.identity.client_id) => {}
                 // `check_retain_source`: whoever published it may still do that.
                 Found::Message(publication)
-                    if publication.source.as_ref().is_some_and(|source| {
-                        let zone = self.config.zone(source.listener);
-                        let topic = publication.topic.as_str();
-                        !self.rules.check(zone, source.subject(), topic, Access::Write).allowed
-                    }) => {}
+                    if self.config.limits.check_retain_source
+                        && publication.source.as_ref().is_some_and(|source| {
+                            let zone = self.config.zone(source.listener);
+                            let topic = publication.topic.as_str();
+                            !self.rules.check(zone, source.subject(), topic, Access::Write).allowed
+                        }) => {}
                 Found::Message(publication) => {
                     let grant = replay.grant;
                     let delivery = Delivery {

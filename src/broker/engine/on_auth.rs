@@ -101,7 +101,7 @@ impl Engine {
             (Enhanced::Proven, ReasonCode::REAUTHENTICATE) if is_ours => {
                 Exchange { connect: None, challenge: None }
             }
-            // 5: [MQTT-4.12.0-7], [MQTT-3.15.2-1]
+            // 5: [MQTT-4.12.0-7], [MQTT-3.15.2-1], [U5-3.15-1]
             (enhanced, _) => return self.fail(conn, &enhanced, ReasonCode::PROTOCOL_ERROR, now),
         };
         match auth.properties.authentication_data() {

@@ -102,7 +102,7 @@ impl Engine {
             return self.close(conn, &Ending::Oversize, now);
         }
         let username = connect.username.as_ref().map(owned);
-        let identity = Identity { client_id: named.client_id, username, listener: index, zone };
+        let identity = Arc::new(Identity { client_id: named.client_id, username, listener: index, zone });
         let (session, present) = self.claim_session(identity, connect, now);
         self.attach(conn, session, connect, now);
         self.welcome(conn, session, connect, present, answer);
@@ -157,7 +157,12 @@ impl Engine {
     /// The session of a client, and whether it went on from before. `[MQTT-3.1.2-4]`,
     /// `[MQTT-3.1.2-6]`, `[MQTT-3.1.4-3]` 5: `[MQTT-3.1.2-4]`, `[MQTT-3.1.2-5]`,
     /// `[MQTT-3.1.2-6]`, `[MQTT-3.1.4-4]`
-    fn claim_session(&mut self, identity: Identity, connect: &Connect, now: Instant) -> (SessionId, bool) {
+    fn claim_session(
+        &mut self,
+        identity: Arc<Identity>,
+        connect: &Connect,
+        now: Instant,
+    ) -> (SessionId, bool) {
         if let Some(old) = self.sessions.find(&identity.client_id) {
             // [MQTT-3.1.4-2] 5: [MQTT-3.1.4-3], [U5-3.1.4-2]
             if let Some(conn) = self.sessions.get(old).and_then(|session| session.conn) {

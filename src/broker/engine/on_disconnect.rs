@@ -1,6 +1,7 @@
 //! The end of connections and sessions (3.14, 4.1, 4.13): DISCONNECT, errors, losses, and what
 //! becomes of the will (3.1.2.5).
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::broker::auth::Access;
@@ -208,14 +209,14 @@ impl Engine {
     pub(super) fn release_will(&mut self, id: SessionId, now: Instant) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Some(will) = session.will.take() else { return };
-        let identity = session.identity.clone();
+        let identity = Arc::clone(&session.identity);
         let key = session.key;
         self.journal.add(|| Record::WillGone(key));
         self.deadlines.cancel(&Timer::Will(id));
         self.publish_will(&identity, *will, id, now);
     }
 
-    pub(super) fn publish_will(&mut self, who: &Identity, will: Will, origin: SessionId, now: Instant) {
+    pub(super) fn publish_will(&mut self, who: &Arc<Identity>, will: Will, origin: SessionId, now: Instant) {
         let topic = will.topic.clone();
         let decision = self.rules.check(who.zone, who.subject(), topic.as_str(), Access::Write);
         if !decision.allowed {
@@ -224,7 +225,7 @@ impl Engine {
             return;
         }
         let publish = will::into_publish(will);
-        let source = self.source(&publish, who);
+        let source = publish.retain.then(|| Arc::clone(who));
         self.publish_for(publish, origin, source, now);
     }
 

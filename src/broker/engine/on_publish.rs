@@ -122,7 +122,7 @@ impl Engine {
             // not carry: strict clients fail on it. [MQTT-3.4.2-1], [MQTT-3.5.2-1] of 5.0
             return ReasonCode::QUOTA_EXCEEDED;
         }
-        let source = self.source(&publish, who);
+        let source = publish.retain.then(|| Arc::clone(who));
         match self.publish_for(publish, id, source, now) {
             Reach::Somebody => ReasonCode::SUCCESS,
             Reach::Nobody => ReasonCode::NO_MATCHING_SUBSCRIBERS,
@@ -135,18 +135,12 @@ impl Engine {
         self.publish_for(publish, origin, None, now)
     }
 
-    /// Who publishes, if that is to be known as long as the message is retained.
-    pub(super) fn source(&self, publish: &Publish, who: &Identity) -> Option<Box<Identity>> {
-        let wanted = publish.retain && self.config.limits.check_retain_source;
-        wanted.then(|| Box::new(who.clone()))
-    }
-
     /// [`Engine::publish`] for a client whose right was asked for.
     pub(super) fn publish_for(
         &mut self,
         publish: Publish,
         origin: SessionId,
-        source: Option<Box<Identity>>,
+        source: Option<Arc<Identity>>,
         now: Instant,
     ) -> Reach {
         let mut hits = std::mem::take(&mut self.hits);

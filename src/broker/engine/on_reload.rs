@@ -20,7 +20,7 @@ impl Engine {
             let Some(session) = self.sessions.get_mut(id) else { continue };
             let was = session.identity.zone;
             let zone = self.config.zone(session.identity.listener);
-            session.identity.zone = zone;
+            Arc::make_mut(&mut session.identity).zone = zone;
             session.inflight.limit_bytes(self.config.limits.max_inflight_bytes);
             let Some(conn) = session.conn else { continue };
             let username = session.identity.username.as_deref();

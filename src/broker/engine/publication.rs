@@ -38,8 +38,9 @@ pub struct Publication {
     entry: Option<Entry>,
     /// It is in the journal.
     stored: AtomicBool,
-    /// Who published it, kept for `check_retain_source` alone.
-    pub(super) source: Option<Box<Identity>>,
+    /// Who published it, if it asks to be retained: for `check_retain_source`, and for No Local,
+    /// which goes by the client identifier and not by the session.
+    pub(super) source: Option<Arc<Identity>>,
     /// What is the same for all 5.0 receivers, encoded for the first of them.
     body: OnceLock<Box<PublishBody>>,
 }

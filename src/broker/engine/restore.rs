@@ -53,7 +53,7 @@ impl Engine {
         for (key, record) in wills {
             self.journal.add(|| Record::WillGone(key));
             let who = self.identity(record.client_id, record.username, record.listener);
-            self.publish_will(&who, record.will, SessionId::BROKER, now);
+            self.publish_will(&Arc::new(who), record.will, SessionId::BROKER, now);
         }
     }
 
@@ -74,7 +74,7 @@ impl Engine {
             Some(Delivery { publication, qos, retain, ids })
         };
         let identity = self.identity(record.client_id, record.username, record.listener);
-        let mut session = Session::new(identity, record.version);
+        let mut session = Session::new(Arc::new(identity), record.version);
         session.key = record.key;
         session.durable = true;
         session.lifetime = Lifetime::from_secs(record.lifetime);

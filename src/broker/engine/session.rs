@@ -2,6 +2,7 @@
 //! directions, the will. Outlives connections. Sends nothing itself.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 use bytestring::ByteString;
 
@@ -77,7 +78,8 @@ impl Lifetime {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub identity: Identity,
+    /// Shared with what it published and is retained.
+    pub identity: Arc<Identity>,
     pub version: ProtocolVersion,
     /// In the journal; 0 if there is none.
     pub key: Key,
@@ -106,7 +108,7 @@ pub(super) struct Session {
 
 impl Session {
     /// A new session of this client.
-    pub fn new(identity: Identity, version: ProtocolVersion) -> Self {
+    pub fn new(identity: Arc<Identity>, version: ProtocolVersion) -> Self {
         Self {
             identity,
             version,
