@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use mqttlab::client::{Client, ConnectFailure, Session};
-use mqttlab::mqtt::{Packet, ProtocolVersion, QoS};
+use mqttlab::mqtt::{Packet, Property, ProtocolVersion, QoS, ReasonCode};
 use mqttlab::net::Endpoint;
 use mqttlab::tls::authority::{DAY, Validity};
 use mqttlab::tls::client::{ClientFiles, from_files};
@@ -172,6 +172,10 @@ async fn a_folder_of_authorities_is_read_whatever_its_files_are_called() {
     assert_eq!(answer(&endpoint(folder.path(), broker.ports[0], Some(&other)), V5).await, "-");
 }
 
+/// The user `user` with the password `pencil`, of RFC 7677.
+const SCRAM: &str = "user:$scram-sha-256$4096$W22ZaJ0SNY7soEsUEjb6gQ==$\
+    WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=$wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\n";
+
 /// A broker that takes user names from certificates and whose ACL knows two of them.
 fn naming(lab: &Pki, option: &str) -> (TempDir, Process) {
     let folder = folder("");
@@ -180,10 +184,11 @@ fn naming(lab: &Pki, option: &str) -> (TempDir, Process) {
     std::fs::write(&acl, "user alice\ntopic a/#\nuser CN=alice,O=Lab\\, Ltd.,C=AT\ntopic b/#\n")
         .expect("written");
     let passwords = folder.path().join("passwords");
-    std::fs::write(&passwords, "").expect("written");
+    std::fs::write(&passwords, SCRAM).expect("written");
     let conf = format!(
         "acl_file {}\npassword_file {}\n{listener}require_certificate true\n{option} true\n\
-         {listener}{option} true\n{listener}require_certificate true\n{option} true\nprotocol websockets\n",
+         {listener}{option} true\n{listener}require_certificate true\n{option} true\nprotocol websockets\n\
+         listener 0 127.0.0.1\n",
         acl.display(),
         passwords.display()
     );
@@ -270,6 +275,30 @@ async fn a_certificate_without_a_clean_name_makes_no_user() {
     assert_eq!([answer(&unasked, V311).await, answer(&unasked, V5).await], ["4", "134"]);
     broker.wait_for_line("has no user name: it has no certificate.");
     assert!(broker.wait_for_line("not authorised").contains("Client client ["));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_named_by_a_certificate_has_no_other_way_to_prove_a_name() {
+    let lab = Pki::new("lab");
+    let (folder, broker) = naming(&lab, "use_identity_as_username");
+    let own = lab.write(folder.path(), "alice", &Wanted::client("alice"));
+    let mut asks = options(V5, "c1");
+    asks.connect.properties.push(Property::AuthenticationMethod("SCRAM-SHA-256".into()));
+    let (folder, ports) = (folder.path(), &broker.ports);
+    let plain = Endpoint::Tcp { host: "127.0.0.1".to_owned(), port: ports[3] };
+    let certain = endpoint(folder, ports[0], Some(&own));
+    let nameless = endpoint(folder, ports[1], None);
+    let mut seen = Vec::new();
+    for endpoint in [plain, certain, nameless] {
+        let connecting = Client::connect(&endpoint, &asks, Session::default(), None);
+        seen.push(match timeout(PATIENCE, connecting).await.expect("in time") {
+            Err(ConnectFailure::Refused(connack)) => connack.code.to_string(),
+            Err(ConnectFailure::Unexpected(packet)) => packet.packet_type().name().to_owned(),
+            other => panic!("{:?}", other.map(|_| "let in")),
+        });
+    }
+    let refused = ReasonCode::BAD_AUTHENTICATION_METHOD.to_string();
+    assert_eq!(seen, ["AUTH", &refused, &refused]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::broker::auth::scram::{Challenge, Failure, First, METHOD};
+use crate::broker::config::ListenerConfig;
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::{Auth, Connect};
 use crate::mqtt::{Packet, Properties, Property, ReasonCode};
@@ -54,8 +55,12 @@ impl Engine {
     /// A CONNECT that names an authentication method. That it is acceptable otherwise was looked at.
     pub(super) fn begin_exchange(&mut self, conn: ConnId, connect: &Connect, method: &str, now: Instant) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let zone = self.config.zone(connection.peer.listener);
-        if method != METHOD || self.rules.scram(zone, "", &self.secret).is_none() {
+        let listener = connection.peer.listener;
+        let zone = self.config.zone(listener);
+        // A certificate has said already who this is, or that it is nobody.
+        let listener = self.config.listeners.get(listener);
+        let certified = listener.is_some_and(ListenerConfig::names_by_certificate);
+        if certified || method != METHOD || self.rules.scram(zone, "", &self.secret).is_none() {
             // [MQTT-4.12.0-1] of 5.0
             let refusal = Refusal { v3: None, v5: ReasonCode::BAD_AUTHENTICATION_METHOD };
             return self.refuse(conn, connect, &refusal, now);
