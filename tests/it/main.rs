@@ -10,6 +10,7 @@ mod cli;
 mod codec;
 mod config;
 mod config_options;
+mod differential;
 mod engine;
 mod fuzz_corpus;
 mod hostile;
