@@ -243,7 +243,8 @@ impl Engine {
     }
 
     /// The first packet. `auth` was found outside of the lock by [`Rules::authenticate`]; it counts
-    /// for nothing if the CONNECT names an authentication method.
+    /// for nothing if the CONNECT names an authentication method, unless a certificate was to name the
+    /// client and did not.
     #[expect(clippy::needless_pass_by_value, reason = "packets are handed over")]
     pub fn handle_connect(
         &mut self,

@@ -63,7 +63,9 @@ impl Engine {
         connection.own_aliases =
             OwnAliases::new(connect.properties.topic_alias_maximum().unwrap_or(0).min(most));
         if let Some(method) = connect.properties.authentication_method() {
-            return match admission::admit(&self.config, listener, connect, Ok(())) {
+            // Where certificates name the users, a password names nobody.
+            let auth = auth.or_else(|why| if why == AuthFailure::NoIdentity { Err(why) } else { Ok(()) });
+            return match admission::admit(&self.config, listener, connect, auth) {
                 Ok(()) => self.begin_exchange(conn, connect, &method, now),
                 Err(refusal) => self.refuse(conn, connect, &refusal, now),
             };

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
-use mqttlab::broker::auth::{Rules, Zone};
-use mqttlab::broker::config::SessionLimits;
+use mqttlab::broker::auth::{AuthFailure, Hashing, Passwords, Rules, Zone, hash_password};
+use mqttlab::broker::config::{Compat, SessionLimits};
 use mqttlab::broker::engine::{ConnId, Engine, Frame, Loss, Output, Peer};
 use mqttlab::broker::log::LogTypes;
+use mqttlab::diagnostic::Source;
+use mqttlab::mqtt::notation;
 use mqttlab::mqtt::packet::{
     Ack, Auth, ConnAck, Connect, Disconnect, PacketType, Publish, RetainHandling, SubAck, Subscribe,
     Subscription, SubscriptionOptions, Unsubscribe, Will,
@@ -62,6 +64,33 @@ impl Bench {
                 Output::Wake(_) => None,
             })
             .collect()
+    }
+}
+
+/// Where the certificate was to name the user, a proof of a password is none.
+#[test]
+fn enhanced_authentication_is_no_way_around_a_certificate() {
+    let hashing = Hashing::ScramSha256 { iterations: 1 };
+    let line = format!("user:{}", hash_password(hashing, b"salt", b"pencil"));
+    let passwords = Passwords::parse(&Source::new("passwd", line), Compat::V21).expect("good");
+    let rules = Rules::new(vec![Zone { passwords: Some(passwords), ..Zone::default() }]);
+    let now = Instant::now();
+    let mut bench = Bench { engine: Engine::new(Setup::default().config(), Arc::new(rules), 1, now), now };
+    for (auth, expected) in
+        [(Err(AuthFailure::BadCredentials), "AUTH 0x18"), (Err(AuthFailure::NoIdentity), "CONNACK 0x86")]
+    {
+        let conn = bench.open();
+        let properties = vec![
+            Property::AuthenticationMethod("SCRAM-SHA-256".into()),
+            Property::AuthenticationData(b"n,,n=user,r=x"[..].into()),
+        ];
+        let connect =
+            Connect { version: ProtocolVersion::V5, properties: properties.into(), ..Connect::default() };
+        bench.engine.handle_connect(conn, connect, auth, now);
+        let (frames, _) = bench.take(conn, usize::MAX);
+        let packet = frames[0].to_packet(ProtocolVersion::V5);
+        let printed = notation::print(&packet, ProtocolVersion::V5);
+        assert!(printed.starts_with(expected), "{auth:?}: {printed}");
     }
 }
 
