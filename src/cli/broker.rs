@@ -1,19 +1,19 @@
 //! `mqttlab broker`: the bundled broker as a program, with mosquitto's options, lines, signals and
 //! exit codes. What the broker does is decided in [`crate::broker`].
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use parking_lot::Mutex;
 
-use super::Exit;
+use super::process::{self, News, PidFile};
+use super::{Exit, complain, mosquitto};
 use crate::broker::auth::Rules;
 use crate::broker::config::{Compat, Config, Overrides};
 use crate::broker::log::{LogLine, LogTypes};
-use crate::broker::server::files::{FsFiles, load_rules};
+use crate::broker::server::files::{FsFiles, check_bridges, load_rules};
+use crate::broker::server::log_queue::LogQueue;
 use crate::broker::server::log_sink::LogDestinations;
 use crate::broker::server::signals::{Signal, Signals};
 use crate::broker::server::{Broker, LogSink, Medium, check_certificates};
@@ -26,29 +26,29 @@ const CANNOT_START: Exit = Exit::Other(1);
 const UNREADABLE: Exit = Exit::Other(13);
 
 /// Is an MQTT broker that reads mosquitto.conf
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
     /// Configuration, in the language of mosquitto.conf(5)
     #[arg(short, long = "config-file", value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
 
     /// Port of the default listener, where the file has no listener; may be repeated
     #[arg(short, long = "port", value_name = "PORT")]
-    port: Vec<u16>,
+    pub(super) port: Vec<u16>,
 
     /// Logs everything, whatever the configuration says
     #[arg(short, long)]
-    verbose: bool,
+    pub(super) verbose: bool,
 
     /// Logs nothing
     #[arg(short, long, conflicts_with = "verbose")]
-    quiet: bool,
+    pub(super) quiet: bool,
 
     /// Runs in the background
     #[arg(short, long)]
-    daemon: bool,
+    pub(super) daemon: bool,
 
     /// Behaves as this Mosquitto where 2.0 and 2.1 differ [default: 2.1]
     #[arg(long, value_name = "VERSION", value_parser = compat)]
@@ -56,23 +56,31 @@ pub struct Args {
 
     /// Checks configuration, ACL, password and certificate files, and starts nothing
     #[arg(long)]
-    test_config: bool,
+    pub(super) test_config: bool,
 
     /// Writes the secrets of TLS sessions to a file, for Wireshark; who reads it reads the traffic
     #[arg(long, value_name = "FILE")]
-    tls_keylog: Option<PathBuf>,
+    pub(super) tls_keylog: Option<PathBuf>,
 
     /// Set by -d on the process that stays
     #[arg(long, hide = true)]
-    detached: bool,
+    pub(super) detached: bool,
+
+    /// Started under mosquitto's name
+    #[arg(skip)]
+    pub(super) as_mosquitto: bool,
 }
 
 const EXAMPLES: &str = "\
 SIGHUP reads the configuration, password, ACL and certificate files again; a file that is broken
-leaves the last good one in force. SIGTERM and SIGINT end the broker.
+leaves the last good one in force. SIGUSR2 prints the tree of subscriptions, SIGRTMIN opens the log
+file anew, SIGTERM and SIGINT end the broker.
 
-Exit codes: 0 ended by a signal, 1 an address or certificate cannot be had, 3 the configuration is
-wrong, 13 an ACL or password file cannot be read.
+Started by root it becomes the `user` of its configuration, if there is one. Through a link that is
+called mosquitto it takes mosquitto's command line, and becomes `mosquitto` unless told otherwise.
+
+Exit codes: 0 ended by a signal, 1 an address, certificate, account or file cannot be had, 3 the
+configuration is wrong, 13 an ACL or password file cannot be read.
 
 Examples:
   mqttlab broker                            port 1883, this machine only, anybody
@@ -82,6 +90,13 @@ Examples:
 
 fn compat(text: &str) -> Result<Compat, String> {
     Compat::parse(text).ok_or_else(|| "2.0 and 2.1 are known".to_owned())
+}
+
+impl Args {
+    /// Those of an empty command line under mosquitto's name.
+    pub(super) fn as_mosquitto() -> Self {
+        Self { as_mosquitto: true, ..Self::default() }
+    }
 }
 
 /// Runs until a signal ends it.
@@ -94,47 +109,91 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(test_config(&loaded));
     }
     if args.daemon && !args.detached {
-        return detach();
+        process::detach()?;
+        return Ok(Exit::Success);
     }
     if args.detached {
-        // Not the leader of its group, because it was started as a child: this cannot fail.
-        rustix::process::setsid().context("cannot leave the terminal")?;
+        process::leave_terminal()?;
     }
+    let _pid_file = match write_pid_file(&loaded.config) {
+        Ok(file) => file,
+        Err(exit) => return Ok(exit),
+    };
+    let log = match LogDestinations::open(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            print(&[error]);
+            return Ok(CANNOT_START);
+        }
+    };
+    let log = LogQueue::start(log).context("cannot start the thread of the log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(args, loaded))
+    let exit = runtime.block_on(serve(args, loaded, &log));
+    log.flush();
+    exit
 }
 
 /// What was read at the start.
 struct Loaded {
     config: Config,
     rules: Rules,
-    warnings: Vec<Diagnostic>,
+    found: Vec<Diagnostic>,
+    /// Lines about the account, for the log.
+    notes: Vec<String>,
 }
 
-/// Reads everything; prints what is wrong and names the exit code.
+/// Reads everything, and becomes the account that is to read the secrets. Prints what is wrong and
+/// names the exit code; for `--test-config` what is wrong comes back with the rest.
 fn load(args: &Args) -> Result<Loaded, Exit> {
-    let (config, mut found) = Config::load(&FsFiles, args.config.as_deref(), &overrides(args));
-    let Some(mut config) = config else {
+    let (mut config, mut found) = Config::inspect(&FsFiles, args.config.as_deref(), &overrides(args));
+    if has_errors(&found) && !args.test_config {
         print(&found);
         return Err(Exit::Invalid);
-    };
+    }
     if args.quiet {
         config.log.types = LogTypes::NONE;
     }
     config.process.tls_keylog.clone_from(&args.tls_keylog);
     config.process.asks_passphrases = io::stdin().is_terminal();
+    let default = args.as_mosquitto.then_some(process::DEFAULT_USER);
+    let user = config.process.user.as_deref().or(default).filter(|_| !args.daemon || args.detached);
+    let notes = match user.map_or(Ok(Vec::new()), process::drop_privileges) {
+        Ok(notes) => notes,
+        Err(sentence) => {
+            print(&found);
+            complain(sentence);
+            return Err(CANNOT_START);
+        }
+    };
     let (rules, more) = load_rules(&config, &FsFiles);
     found.extend(more);
-    if has_errors(&found) {
-        print(&found);
-        let unreadable = |found: &&Diagnostic| found.is_error() && matches!(found.code, "A000" | "P000");
-        let all_unreadable = found.iter().filter(|found| found.is_error()).all(|found| unreadable(&found));
-        return Err(if all_unreadable { UNREADABLE } else { Exit::Invalid });
+    match verdict(&found) {
+        Some(exit) if !args.test_config => {
+            print(&found);
+            Err(exit)
+        }
+        _ => Ok(Loaded { config, rules, found, notes }),
     }
-    Ok(Loaded { config, rules, warnings: found })
+}
+
+/// The exit code for what was found, if there are errors.
+fn verdict(found: &[Diagnostic]) -> Option<Exit> {
+    let mut errors = found.iter().filter(|found| found.is_error()).peekable();
+    errors.peek()?;
+    let unreadable = errors.all(|found| matches!(found.code, "A000" | "P000"));
+    Some(if unreadable { UNREADABLE } else { Exit::Invalid })
+}
+
+/// The file is taken away when the answer is dropped. Why it cannot be had is printed.
+fn write_pid_file(config: &Config) -> Result<Option<PidFile>, Exit> {
+    let Some(path) = &config.process.pid_file else { return Ok(None) };
+    PidFile::write(path).map(Some).map_err(|error| {
+        complain(format_args!("Error: Unable to write pid file. ({}: {error})", path.display()));
+        CANNOT_START
+    })
 }
 
 fn overrides(args: &Args) -> Overrides {
@@ -153,104 +212,101 @@ fn print(found: &[Diagnostic]) {
     }
 }
 
+/// Says all that is wrong with the configuration and the files that it names.
 fn test_config(loaded: &Loaded) -> Exit {
-    print(&loaded.warnings);
+    print(&loaded.found);
+    let mut exit = verdict(&loaded.found);
+    let mut errors = check_bridges(&loaded.config);
     match check_certificates(&loaded.config) {
-        Err(error) => {
-            anstream::eprintln!("Error: {error}");
-            return CANNOT_START;
-        }
+        Err(error) => errors.push(error.to_string()),
         Ok(found) => {
             for warning in &found.warnings {
-                anstream::eprintln!("Warning: {warning}");
+                complain(format_args!("Warning: {warning}"));
             }
-            for error in &found.errors {
-                anstream::eprintln!("Error: {error}");
-            }
-            if !found.errors.is_empty() {
-                return CANNOT_START;
-            }
+            errors.extend(found.errors.iter().map(ToString::to_string));
         }
     }
-    anstream::println!("Configuration file is OK.");
-    Exit::Success
+    for error in &errors {
+        complain(format_args!("Error: {error}"));
+        exit.get_or_insert(CANNOT_START);
+    }
+    exit.unwrap_or_else(|| {
+        anstream::println!("Configuration file is OK.");
+        Exit::Success
+    })
 }
 
-/// Starts this program again, without a terminal, and leaves it alone.
-fn detach() -> anyhow::Result<Exit> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    Command::new(program)
-        .args(std::env::args_os().skip(1))
-        .arg("--detached")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .context("cannot start in the background")?;
-    Ok(Exit::Success)
+/// Under which name the broker speaks of itself.
+fn banner(args: &Args, config: &Config) -> String {
+    if args.as_mosquitto {
+        format!("mosquitto version {}", mosquitto::version(config.compat))
+    } else {
+        format!("mqttlab version {}", env!("CARGO_PKG_VERSION"))
+    }
 }
 
-/// The log of this process, which SIGHUP opens anew.
-type Log = Arc<Mutex<LogDestinations>>;
-
-async fn serve(args: &Args, loaded: Loaded) -> anyhow::Result<Exit> {
-    let Loaded { config, rules, warnings } = loaded;
-    let sink = match LogDestinations::open(&config.log) {
-        Ok(sink) => Arc::new(Mutex::new(sink)),
-        Err(error) => {
-            print(&[error]);
-            return Ok(CANNOT_START);
-        }
-    };
+async fn serve(args: &Args, loaded: Loaded, log: &LogQueue) -> anyhow::Result<Exit> {
+    let banner = banner(args, &loaded.config);
     let mut signals = Signals::new().context("cannot listen for signals")?;
-    announce(args, &config, &warnings, &sink);
-    let (mut config, mut rules) = (Arc::new(config), Arc::new(rules));
+    announce(args, &loaded, &banner, log);
+    let (mut config, mut rules) = (Arc::new(loaded.config), Arc::new(loaded.rules));
     let starting = Broker::start_with_log(
         Arc::clone(&config),
         Arc::clone(&rules),
         Medium::Sockets,
         seed()?,
-        writer(&sink),
+        writer(log),
     );
     let broker = match starting.await {
         Ok(broker) => broker,
         Err(error) => {
-            say(&sink, LogTypes::ERROR, format!("Error: {error}"));
+            say(log, LogTypes::ERROR, format!("Error: {error}"));
             return Ok(CANNOT_START);
         }
     };
-    broker.log(LogTypes::INFORMATION, &format!("mqttlab version {} running", version()));
+    process::tell(News::Ready);
+    broker.log(LogTypes::INFORMATION, &format!("{banner} running"));
     loop {
         match signals.next().await {
             Signal::Stop => break,
-            Signal::Reload => (config, rules) = reload(args, &broker, &sink, &config, &rules),
-            Signal::PrintTree => print_tree(&broker),
+            Signal::Reload => {
+                process::tell(News::Reloading);
+                (config, rules) = reload(args, &broker, log, &config, &rules);
+                process::tell(News::Ready);
+            }
+            Signal::ReopenLog => reopen(&broker, log, &config),
+            // mosquitto prints it there too, whatever the log's destinations are.
+            Signal::PrintTree => log.print(broker.subscription_tree()),
             Signal::Ignored(name) => {
                 broker.log(LogTypes::WARNING, &format!("Warning: {name} has no effect here."));
             }
         }
     }
-    broker.log(LogTypes::INFORMATION, &format!("mqttlab version {} terminating", version()));
+    broker.log(LogTypes::INFORMATION, &format!("{banner} terminating"));
+    process::tell(News::Stopping);
     broker.stop().await;
     Ok(Exit::Success)
 }
 
 /// The lines of a start, as mosquitto has them.
-fn announce(args: &Args, config: &Config, warnings: &[Diagnostic], sink: &Log) {
-    say(sink, LogTypes::INFORMATION, format!("mqttlab version {} starting", version()));
+fn announce(args: &Args, loaded: &Loaded, banner: &str, log: &LogQueue) {
+    for note in &loaded.notes {
+        say(log, LogTypes::WARNING, note.clone());
+    }
+    say(log, LogTypes::INFORMATION, format!("{banner} starting"));
     let text = match &args.config {
         Some(path) => format!("Config loaded from {}.", path.display()),
         None => "Using default config.".to_owned(),
     };
-    say(sink, LogTypes::INFORMATION, text);
-    report(warnings, |kind, text| say(sink, kind, text.to_owned()));
-    if config.local_only {
+    say(log, LogTypes::INFORMATION, text);
+    report(&loaded.found, |kind, text| say(log, kind, text.to_owned()));
+    if loaded.config.local_only {
         for text in [
-            "Starting in local only mode. Only clients on this machine can connect.",
-            "Anybody among them may: there is no password file and no ACL file.",
-            "Write a configuration with a `listener` line to be reached from elsewhere.",
+            "Starting in local only mode. Connections will only be possible from clients running on this machine.",
+            "Create a configuration file which defines a listener to allow remote access.",
+            "For more details see https://mosquitto.org/documentation/authentication-methods/",
         ] {
-            say(sink, LogTypes::WARNING, text.to_owned());
+            say(log, LogTypes::WARNING, text.to_owned());
         }
     }
 }
@@ -259,7 +315,7 @@ fn announce(args: &Args, config: &Config, warnings: &[Diagnostic], sink: &Log) {
 fn reload(
     args: &Args,
     broker: &Broker,
-    sink: &Log,
+    log: &LogQueue,
     old_config: &Arc<Config>,
     old_rules: &Arc<Rules>,
 ) -> (Arc<Config>, Arc<Rules>) {
@@ -292,19 +348,17 @@ fn reload(
         Arc::new(fresh)
     };
     let config = Arc::new(config);
-    match LogDestinations::open(&config.log) {
-        Ok(fresh) => *sink.lock() = fresh,
-        Err(error) => report(&[error], |kind, text| broker.log(kind, text)),
-    }
+    reopen(broker, log, &config);
     broker.reload(Arc::clone(&config), Arc::clone(&rules));
     (config, rules)
 }
 
-/// mosquitto prints it here too, whatever the log's destinations are.
-fn print_tree(broker: &Broker) {
-    let mut out = io::stdout().lock();
-    // There is nobody to tell.
-    let _ = out.write_all(broker.subscription_tree().as_bytes()).and_then(|()| out.flush());
+/// A log file that was moved away is begun anew; one that cannot be had leaves the old one.
+fn reopen(broker: &Broker, log: &LogQueue, config: &Config) {
+    match LogDestinations::open(&config.log) {
+        Ok(fresh) => log.redirect(fresh),
+        Err(error) => report(&[error], |kind, text| broker.log(kind, text)),
+    }
 }
 
 /// Findings as log lines.
@@ -317,20 +371,16 @@ fn report(found: &[Diagnostic], say: impl Fn(LogTypes, &str)) {
     }
 }
 
-fn say(sink: &Log, kind: LogTypes, text: String) {
-    sink.lock().write(&[LogLine { kind, text }]);
+fn say(log: &LogQueue, kind: LogTypes, text: String) {
+    log.push(&[LogLine { kind, text }]);
 }
 
-fn writer(sink: &Log) -> LogSink {
-    let sink = Arc::clone(sink);
-    Box::new(move |lines| sink.lock().write(lines))
+fn writer(log: &LogQueue) -> LogSink {
+    let log = log.clone();
+    Box::new(move |lines| log.push(lines))
 }
 
 /// What is random in a broker is so by the system's entropy.
 fn seed() -> anyhow::Result<u64> {
     getrandom::u64().map_err(|error| anyhow::anyhow!("no randomness: {error}"))
-}
-
-const fn version() -> &'static str {
-    env!("CARGO_PKG_VERSION")
 }

@@ -12,8 +12,10 @@ mod fill;
 mod interrupt;
 mod list;
 mod load;
+mod mosquitto;
 mod outputs;
 mod passwd;
+mod process;
 mod reference;
 mod run;
 mod schema;
@@ -21,6 +23,7 @@ mod select;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -78,26 +81,39 @@ enum Color {
 
 /// Reads the command line of this process and obeys it.
 pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    match mosquitto::Name::of(Path::new(&program)) {
+        Some(name) => end(name.run(words), Exit::Other(1)),
+        None => end(obey(), Exit::Environment),
+    }
+}
+
+fn obey() -> anyhow::Result<Exit> {
     let cli = Cli::parse();
     match cli.color {
         Color::Auto => {}
         Color::Always => anstream::ColorChoice::Always.write_global(),
         Color::Never => anstream::ColorChoice::Never.write_global(),
     }
-    let done: anyhow::Result<Exit> = match cli.command {
+    match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => Ok(passwd::run(&args)),
         Command::Explain(args) => explain::run(&args),
         Command::Broker(args) => broker::run(&args),
-    };
+    }
+}
+
+/// The exit code; `failure` where something could not be had.
+fn end(done: anyhow::Result<Exit>, failure: Exit) -> ExitCode {
     match done {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => Exit::Success.into(),
         Err(error) => {
             complain(format_args!("error: {error:#}"));
-            Exit::Environment.into()
+            failure.into()
         }
     }
 }

@@ -298,7 +298,6 @@ const BRIDGE: &[Row] = &[
     Row("bridge_alpn mqtt", |c| show(&bridge_tls(c).alpn), "Some(\"mqtt\")"),
     Row("bridge_ciphers HIGH", |c| show(&bridge_tls(c).ciphers), "Some(\"HIGH\")"),
     Row("bridge_ciphers_tls1.3 X", |c| show(&bridge_tls(c).ciphers_tls13), "Some(\"X\")"),
-    Row("bridge_require_ocsp true", |c| show(bridge_tls(c).require_ocsp), "true"),
     Row("bridge_tls_version tlsv1.3", |c| show(bridge_tls(c).min_version), "V13"),
 ];
 

@@ -4,6 +4,7 @@ mod bridge;
 mod bridge_hostile;
 mod broker;
 mod broker_auth;
+mod broker_dropin;
 mod broker_program;
 mod broker_sys;
 mod cli;

@@ -11,7 +11,7 @@ mod link;
 mod relay;
 mod terms;
 mod topic;
-mod trust;
+pub(super) mod trust;
 mod wire;
 
 use std::collections::BTreeMap;

@@ -164,8 +164,6 @@ pub struct BridgeTls {
     pub ciphers: Option<String>,
     /// `bridge_ciphers_tls1.3`
     pub ciphers_tls13: Option<String>,
-    /// `bridge_require_ocsp`
-    pub require_ocsp: bool,
 }
 
 impl Default for BridgeConfig {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use crate::broker::auth::{Acl, Passwords, Rules, Zone};
+use crate::broker::bridge::trust;
 use crate::broker::config::{Config, ConfigFiles};
 use crate::diagnostic::{Diagnostic, Source, has_errors};
 
@@ -44,6 +45,13 @@ pub fn load_rules(config: &Config, files: &dyn ConfigFiles) -> (Rules, Vec<Diagn
     }
     let rules = if has_errors(&found) { Rules::default() } else { Rules::new(zones) };
     (rules, found)
+}
+
+/// Reads the certificates, keys and authorities of all bridges, as each connection does. All that is
+/// wrong at once.
+pub fn check_bridges(config: &Config) -> Vec<String> {
+    let tls = config.bridges.iter().filter_map(|bridge| bridge.tls.as_ref());
+    tls.filter_map(|tls| trust::load(tls).err()).collect()
 }
 
 /// What a reader of rules answers: the rules and its warnings, or its errors.

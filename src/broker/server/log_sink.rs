@@ -1,14 +1,17 @@
-//! Where log lines go: stdout, stderr, a file; with mosquitto's time stamps.
+//! Where log lines go: stdout, stderr, a file, the system's log; with mosquitto's time stamps.
 //!
 //! Decides nothing about what is worth a line, and keeps none: a destination that cannot be
 //! written to loses the line, as a broker must not stop for its log.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use jiff::fmt::strtime::{BrokenDownTime, Config as Strftime};
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
+use super::syslog::{self, Syslog};
 use crate::broker::config::{LogConfig, LogDestination};
 use crate::broker::log::{LogLine, LogTypes};
 use crate::diagnostic::Diagnostic;
@@ -16,13 +19,17 @@ use crate::diagnostic::Diagnostic;
 /// mosquitto's longest line with its time stamp, in bytes, its end not counted.
 const MAX_LINE: usize = 999;
 
+/// Bytes that are written at once at most, and a line.
+const BATCH: usize = 64 << 10;
+
 /// The open destinations of a [`LogConfig`].
 #[derive(Debug)]
 pub struct LogDestinations {
     types: LogTypes,
     stamp: Stamp,
     outputs: Vec<Output>,
-    /// Lines of one batch, so that they are written at once.
+    system: Option<Syslog>,
+    /// Lines that are to be written at once.
     buffer: Vec<u8>,
 }
 
@@ -49,47 +56,70 @@ impl LogDestinations {
     /// rotated log file ask for.
     pub fn open(config: &LogConfig) -> Result<Self, Diagnostic> {
         let mut outputs = Vec::new();
+        let mut system = None;
         for destination in &config.destinations {
             outputs.push(match destination {
                 LogDestination::Stdout => Output::Stdout,
                 LogDestination::Stderr => Output::Stderr,
-                LogDestination::File(path) => {
-                    let file = OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
-                        let message = format!("Unable to open log file {} for writing", path.display());
+                LogDestination::File(path) => Output::File(open_file(path)?),
+                LogDestination::Syslog(facility) => {
+                    let opened = Syslog::new(Path::new(syslog::SOCKET), *facility).map_err(|error| {
+                        let message = "Unable to log to syslog".to_owned();
                         Diagnostic::file_error("C012", message).with_help(error.to_string())
                     })?;
-                    Output::File(file)
+                    system = Some(opened);
+                    continue;
                 }
-                // The first is the hub's, which has the subscribers; of the other, which we do not have
-                // yet, the configuration has warned.
-                LogDestination::Topic | LogDestination::Syslog(_) => continue,
+                // The hub's, which has the subscribers.
+                LogDestination::Topic => continue,
             });
         }
-        Ok(Self { types: config.types, stamp: Stamp::new(config), outputs, buffer: Vec::new() })
+        Ok(Self { types: config.types, stamp: Stamp::new(config), outputs, system, buffer: Vec::new() })
     }
 
     /// Whether a line of this type is written anywhere.
     pub fn wants(&self, kind: LogTypes) -> bool {
-        !self.outputs.is_empty() && self.types.has(kind)
+        (!self.outputs.is_empty() || self.system.is_some()) && self.types.has(kind)
     }
 
-    /// Writes lines that happened just now: one system call a destination.
-    pub fn write<'a>(&mut self, lines: impl IntoIterator<Item = &'a LogLine>) {
+    /// Takes lines of this moment, for [`LogDestinations::flush`] to write.
+    pub fn add(&mut self, at: Timestamp, lines: &[LogLine]) {
         let mut stamp = None;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for line in lines.into_iter().filter(|line| self.wants(line.kind)) {
-            let stamp = stamp.get_or_insert_with(|| self.stamp.print(&Zoned::now()));
-            append(&mut buffer, stamp, &line.text);
+        let at = at.to_zoned(TimeZone::system());
+        for line in lines {
+            if !self.wants(line.kind) {
+                continue;
+            }
+            let text = cut(stamp.get_or_insert_with(|| self.stamp.print(&at)), &line.text);
+            if let Some(system) = &self.system {
+                // There is nobody to tell.
+                let _ = system.send(line.kind, &at, &text);
+            }
+            self.buffer.extend_from_slice(text.as_bytes());
+            self.buffer.push(b'\n');
         }
-        if !buffer.is_empty() {
+        if self.buffer.len() >= BATCH {
+            self.flush();
+        }
+    }
+
+    /// Writes what was added: one system call a destination.
+    pub fn flush(&mut self) {
+        if !self.buffer.is_empty() {
             for output in &mut self.outputs {
                 // There is nobody to tell.
-                let _ = output.write(&buffer);
+                let _ = output.write(&self.buffer);
             }
-            buffer.clear();
+            self.buffer.clear();
         }
-        self.buffer = buffer;
     }
+}
+
+fn open_file(path: &Path) -> Result<File, Diagnostic> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(|error| {
+        let message = format!("Unable to open log file {} for writing", path.display());
+        Diagnostic::file_error("C012", message).with_help(error.to_string())
+    })
 }
 
 impl Output {
@@ -143,11 +173,6 @@ pub fn cut(stamp: &str, text: &str) -> String {
     format!("{stamp}{}", &text[..room])
 }
 
-fn append(buffer: &mut Vec<u8>, stamp: &str, text: &str) {
-    buffer.extend_from_slice(cut(stamp, text).as_bytes());
-    buffer.push(b'\n');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +187,9 @@ mod tests {
         let config = LogConfig { destinations: vec![LogDestination::File(path.clone())], ..config };
         for line in lines {
             // Opened anew each time: files are appended to.
-            LogDestinations::open(&config).expect("can be opened").write([line]);
+            let mut destinations = LogDestinations::open(&config).expect("can be opened");
+            destinations.add(Timestamp::now(), std::slice::from_ref(line));
+            destinations.flush();
         }
         std::fs::read_to_string(path).expect("was written")
     }
@@ -189,7 +216,7 @@ mod tests {
 
     #[test]
     fn stamps_as_strftime_prints_them() {
-        let at = Timestamp::from_second(1_795_256_554).expect("a time").to_zoned(jiff::tz::TimeZone::UTC);
+        let at = Timestamp::from_second(1_795_256_554).expect("a time").to_zoned(TimeZone::UTC);
         let print = |format: &str| Stamp::Format(format.to_owned()).print(&at);
         assert_eq!(print("%Y-%m-%dT%H:%M:%S"), "2026-11-21T10:22:34: ");
         assert_eq!(print("%s %O %"), "1795256554 %O %: ", "unknown conversions stay");

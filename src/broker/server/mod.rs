@@ -10,9 +10,11 @@ mod http;
 mod hub;
 mod inside;
 mod listener;
+pub mod log_queue;
 pub mod log_sink;
 pub mod signals;
 mod sockets;
+mod syslog;
 mod timer;
 pub mod tls_slot;
 

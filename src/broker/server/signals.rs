@@ -11,6 +11,8 @@ pub enum Signal {
     Reload,
     /// SIGTERM or SIGINT: end.
     Stop,
+    /// SIGRTMIN: open the log file anew.
+    ReopenLog,
     /// SIGUSR2: print the tree of subscriptions.
     PrintTree,
     /// SIGUSR1 (write the database), which is not implemented but must not kill.
@@ -25,6 +27,7 @@ pub struct Signals {
     int: Stream,
     usr1: Stream,
     usr2: Stream,
+    rtmin: Stream,
 }
 
 impl Signals {
@@ -36,6 +39,7 @@ impl Signals {
             int: signal(SignalKind::interrupt())?,
             usr1: signal(SignalKind::user_defined1())?,
             usr2: signal(SignalKind::user_defined2())?,
+            rtmin: signal(SignalKind::from_raw(nix::libc::SIGRTMIN()))?,
         })
     }
 
@@ -46,6 +50,7 @@ impl Signals {
             _ = self.term.recv() => Signal::Stop,
             _ = self.int.recv() => Signal::Stop,
             _ = self.usr1.recv() => Signal::Ignored("SIGUSR1"),
+            _ = self.rtmin.recv() => Signal::ReopenLog,
             _ = self.usr2.recv() => Signal::PrintTree,
         }
     }

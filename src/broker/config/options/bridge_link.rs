@@ -13,6 +13,9 @@ use super::security::PSK;
 use super::tls::version;
 use crate::diagnostic::Diagnostic;
 
+/// Why a stapled answer cannot be insisted on.
+const OCSP: &str = "mqttlab cannot judge OCSP answers, and without them a revoked broker would be believed";
+
 pub(super) const OPTIONS: &[OptionSpec] = &[
     OptionSpec::new(
         "bridge_bind_address",
@@ -183,7 +186,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         Bridge,
         Since21,
         "false",
-        Done(|draft, entry| switch(draft, entry, |tls| &mut tls.require_ocsp)),
+        Refused(OCSP),
         "bridge_require_ocsp true",
         "insist on a stapled OCSP answer",
     ),
