@@ -118,7 +118,7 @@ fn each_option_fills_its_field() {
         .filter(|one| !matches!(one.status, Status::Ignored(_) | Status::Refused(_)))
         .map(|one| one.name)
         .collect();
-    let without_field = ["dhparamfile", "packet_buffer_size", "set_tcp_nodelay", "websockets_headers_size"];
+    let without_field = ["dhparamfile", "set_tcp_nodelay"];
     let expected: BTreeSet<&str> = done.into_iter().filter(|name| !without_field.contains(name)).collect();
     assert_eq!(seen, expected);
 }
@@ -169,6 +169,8 @@ const GLOBAL: &[Row] = &[
     Row("persistence_sync always", persisted, "mosquitto.db Always Every(1800s)"),
     Row("persistence_sync interval", persisted, "mosquitto.db Interval Every(1800s)"),
     Row("user nobody", |c| show(&c.process.user), "Some(\"nobody\")"),
+    Row("packet_buffer_size 8192", |c| show(c.process.packet_buffer_size), "8192"),
+    Row("websockets_headers_size 9000", |c| show(c.process.packet_buffer_size), "9000"),
     Row("pid_file /run/x.pid", |c| show(&c.process.pid_file), "Some(\"/run/x.pid\")"),
     Row("allow_anonymous false", |c| show(c.security[0].allow_anonymous), "false"),
     Row("password_file p", |c| show(&c.security[0].password_file), "Some(\"p\")"),

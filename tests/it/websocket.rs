@@ -252,6 +252,18 @@ async fn requests_that_open_nothing_are_told_why() {
     }
 }
 
+#[tokio::test]
+async fn a_request_may_be_as_large_as_the_configuration_says_and_never_less_than_4_kib() {
+    for (size, lengths) in [(0, [3000, 5000]), (16_384, [15_000, 20_000])] {
+        let broker = start_with(|config| config.process.packet_buffer_size = size).await;
+        for (length, status) in lengths.into_iter().zip(["101 ", "431 "]) {
+            let request = REQUEST.replace("Host:", &format!("Cookie: {}\r\nHost:", "x".repeat(length)));
+            let (_, answer) = Raw::request(port(&broker), &request).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{length} of {size}: {answer}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn half_a_request_is_waited_for_no_longer_than_a_connect() {
     let folder = folder(OPEN);

@@ -152,6 +152,8 @@ pub struct ProcessConfig {
     pub user: Option<String>,
     /// `pid_file`
     pub pid_file: Option<PathBuf>,
+    /// `packet_buffer_size`: bytes of the longest head of an HTTP request, if more than 4,096.
+    pub packet_buffer_size: u16,
     /// `--tls-keylog`: where the secrets of TLS sessions are written.
     pub tls_keylog: Option<PathBuf>,
     /// Passphrases of private keys may be asked for on the terminal; never by the file's will.

@@ -21,7 +21,7 @@ use crate::broker::config::{ListenerConfig, ListenerProtocol, ProxyVersion};
 use crate::broker::engine::{ConnId, Loss, Peer};
 use crate::broker::log::LogTypes;
 use crate::net::proxy_header::{self, ProxyHeader};
-use crate::net::websocket::handshake::{Asked, Request, read_request};
+use crate::net::websocket::handshake::{Asked, LONGEST_HEAD, Request, read_request};
 use crate::net::websocket::{Role, WebSocket};
 use crate::net::{Io, Transport};
 use crate::tls::describe;
@@ -91,7 +91,7 @@ pub async fn serve(hub: Arc<Hub>, door: Arc<Door>, mut accepted: Accepted) {
     let (conn, wake) = hub.open(peer.clone());
     let guard = Lost { hub: Arc::clone(&hub), conn, loss: Loss::Io("cut".to_owned()) };
     // Boxed: the handshakes are large, and every connection's task would be as large for ever.
-    let entering = Box::pin(timeout(PATIENCE, enter(&door, accepted)));
+    let entering = Box::pin(timeout(PATIENCE, enter(&hub, &door, accepted)));
     let entered = tokio::select! {
         entered = entering => entered.unwrap_or_else(|_| Err("handshake timed out".to_owned())),
         // Nothing is sent to a client before its CONNECT: the engine has ended the connection.
@@ -209,11 +209,14 @@ async fn read_header(
 }
 
 /// TLS and the WebSocket.
-async fn enter(door: &Door, accepted: Accepted) -> Result<(Entered, Option<Secured>), String> {
+async fn enter(hub: &Hub, door: &Door, accepted: Accepted) -> Result<(Entered, Option<Secured>), String> {
     let (transport, secured) = secure(accepted, door.tls.as_deref()).await?;
     let entered = match door.config.protocol {
         ListenerProtocol::Mqtt => Entered::Mqtt(transport),
-        ListenerProtocol::WebSockets => upgrade(transport, &door.config.origins).await?,
+        ListenerProtocol::WebSockets => {
+            let longest = usize::from(hub.in_force().0.process.packet_buffer_size).max(LONGEST_HEAD);
+            upgrade(transport, &door.config.origins, longest).await?
+        }
     };
     Ok((entered, secured))
 }
@@ -243,8 +246,8 @@ where
 }
 
 /// The request for a WebSocket and its answer.
-async fn upgrade(mut transport: Transport, origins: &[String]) -> Result<Entered, String> {
-    let (request, early) = match read_request(&mut transport).await {
+async fn upgrade(mut transport: Transport, origins: &[String], longest: usize) -> Result<Entered, String> {
+    let (request, early) = match read_request(&mut transport, longest).await {
         Ok(Some(Ok(request))) => request,
         Ok(Some(Err(refusal))) => {
             http::refuse(transport, refusal).await;

@@ -12,9 +12,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::{Role, WebSocket};
 use crate::net::Transport;
 
-/// Bytes of the longest request or answer, without its body: mosquitto 2.1's
-/// `websockets_headers_size`.
-const LONGEST_HEAD: usize = 4096;
+/// Bytes of the longest request or answer, without its body, unless told otherwise: mosquitto 2.1's
+/// `packet_buffer_size`.
+pub const LONGEST_HEAD: usize = 4096;
 
 /// Header lines of a request or answer.
 const HEADERS: usize = 64;
@@ -58,7 +58,7 @@ pub enum Refusal {
     #[error("the request is no HTTP")]
     NoHttp,
     /// Its head is too large.
-    #[error("the request's headers are larger than {LONGEST_HEAD} bytes")]
+    #[error("the request's headers are too large")]
     TooLarge,
     /// Not as RFC 6455 wants it.
     #[error("the request for a WebSocket lacks something: GET of HTTP/1.1 and Sec-WebSocket-Key")]
@@ -167,12 +167,13 @@ impl Request {
     }
 }
 
-/// The request that a connection begins with, and the bytes that came behind it. `None`: the
-/// stream ended before.
+/// The request that a connection begins with, of so many bytes at most without its body, and the
+/// bytes that came behind it. `None`: the stream ended before.
 pub async fn read_request(
     transport: &mut Transport,
+    longest: usize,
 ) -> io::Result<Option<Result<(Request, Vec<u8>), Refusal>>> {
-    Ok(match read_head(transport).await? {
+    Ok(match read_head(transport, longest).await? {
         Head::Complete(head, rest) => Some(Request::parse(&head).map(|request| (request, rest))),
         Head::TooLarge => Some(Err(Refusal::TooLarge)),
         Head::Ended => None,
@@ -200,7 +201,7 @@ pub async fn connect(
     request.push_str("\r\n");
     transport.write_all(request.as_bytes()).await?;
     transport.flush().await?;
-    match read_head(&mut transport).await? {
+    match read_head(&mut transport, LONGEST_HEAD).await? {
         Head::Complete(head, rest) => {
             check_answer(&head, &key)?;
             Ok(WebSocket::new(transport, Role::Client, rest))
@@ -248,7 +249,7 @@ enum Head {
     Ended,
 }
 
-async fn read_head(transport: &mut Transport) -> io::Result<Head> {
+async fn read_head(transport: &mut Transport, longest: usize) -> io::Result<Head> {
     let mut bytes = Vec::with_capacity(CHUNK);
     let mut seen: usize = 0;
     loop {
@@ -259,7 +260,7 @@ async fn read_head(transport: &mut Transport) -> io::Result<Head> {
             return Ok(Head::Complete(bytes, rest));
         }
         seen = bytes.len();
-        if seen >= LONGEST_HEAD {
+        if seen >= longest {
             return Ok(Head::TooLarge);
         }
         bytes.reserve(CHUNK);

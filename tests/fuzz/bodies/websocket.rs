@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use mqttlab::net::Transport;
-use mqttlab::net::websocket::handshake::read_request;
+use mqttlab::net::websocket::handshake::{LONGEST_HEAD, read_request};
 use mqttlab::net::websocket::{Role, WebSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -51,7 +51,7 @@ async fn shake_hands(bytes: &[u8]) {
     let mut transport: Transport = Box::new(ours);
     let _ = peer.write_all(bytes).await;
     let _ = peer.shutdown().await;
-    if let Ok(Some(Ok((request, rest)))) = read_request(&mut transport).await {
+    if let Ok(Some(Ok((request, rest)))) = read_request(&mut transport, LONGEST_HEAD).await {
         assert!(rest.len() <= bytes.len());
         let _ = request.asked(&["http://here".to_owned()]);
         let _ = request.asked(&[]);

@@ -151,7 +151,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
         "4096",
         Done(buffer_size),
         "packet_buffer_size 8192",
-        "bytes read at once (2.1); buffers grow by themselves here, and the number is only checked",
+        "bytes of the largest request that opens a WebSocket (2.1), 4096 at least; all else grows by itself here",
     ),
 ];
 
@@ -217,9 +217,10 @@ fn set_tcp_nodelay(_: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
     entry.boolean().map(drop)
 }
 
-/// Buffers grow with what they hold: the number is only checked.
-fn buffer_size(_: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
-    if u16::try_from(entry.number()?).is_ok() {
+/// Buffers grow with what they hold: the number limits only what a browser may say before MQTT.
+fn buffer_size(draft: &mut Draft, entry: &Entry<'_>) -> Result<(), Diagnostic> {
+    if let Ok(size) = u16::try_from(entry.number()?) {
+        draft.process.packet_buffer_size = size;
         return Ok(());
     }
     let what = match entry.compat {
