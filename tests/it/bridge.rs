@@ -460,8 +460,9 @@ async fn a_lazy_bridge_connects_when_enough_waits_and_ends_when_it_has_been_idle
     let mut here = connect(&near.endpoint(0), V311, "here").await;
     let mut there = everything(&far.endpoint(0), V311, "there").await;
     for (round, connected) in [(1, "1"), (2, "2")] {
-        for payload in ["a", "b", connected] {
-            here.publish(publish("up/a", payload, AtLeastOnce)).await.expect("taken");
+        // Those of QoS 0 wait too: they may be all that it ever connects for.
+        for (payload, qos) in [("a", AtMostOnce), ("b", AtLeastOnce), (connected, AtMostOnce)] {
+            here.publish(publish("up/a", payload, qos)).await.expect("taken");
         }
         for payload in ["a", "b", connected] {
             assert_eq!(next_message(&mut there).await.payload, payload);
@@ -517,4 +518,34 @@ async fn a_reload_adds_changes_and_removes_bridges() {
     until_state(&near, "0").await;
     let starts = log.lines().iter().filter(|line| line.starts_with("Connecting bridge (step 1)")).count();
     assert_eq!(starts, 2);
+}
+
+#[tokio::test]
+async fn a_bridge_to_its_own_broker_does_not_go_round() {
+    for (version, try_private) in [(V311, true), (V311, false), (V5, true)] {
+        let (near, log) = start_bridged(OPEN, Vec::new()).await;
+        let all = vec![topic("#", Both, AtLeastOnce, "", "")];
+        reload(&near, OPEN, vec![BridgeConfig { version, try_private, ..bridge(port(&near), all) }]);
+        log.wait_for("Sending SUBACK to far", 1).await;
+        until_state(&near, "1").await;
+        let mut here = everything(&near.endpoint(0), V311, "here").await;
+        let mut counts = std::collections::BTreeMap::new();
+        for end in ["first", "second"] {
+            for payload in ["x", end] {
+                here.publish(publish("t", payload, AtLeastOnce)).await.expect("taken");
+            }
+            // The message itself, and once for each way over the bridge.
+            while counts.get(end) != Some(&3) {
+                let payload = String::from_utf8_lossy(&next_message(&mut here).await.payload).into_owned();
+                *counts.entry(payload).or_insert(0) += 1;
+            }
+        }
+        assert_eq!((counts["x"], counts["first"]), (6, 3), "{version}");
+        // A bridge may still move topics within one broker.
+        let moved = vec![topic("a/#", Out, AtLeastOnce, "", "b/")];
+        let config = BridgeConfig { version, reload_at_once: true, ..bridge(port(&near), moved) };
+        reload(&near, OPEN, vec![config]);
+        here.publish(publish("a/x", "moved", AtLeastOnce)).await.expect("taken");
+        while next_message(&mut here).await.topic.as_str() != "b/a/x" {}
+    }
 }

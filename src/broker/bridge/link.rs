@@ -17,6 +17,7 @@ use super::topic::{TopicMap, Way};
 use super::wire::{Failure, Names, PATIENCE, Wire, connect_here, connect_there, is_clean_here};
 use super::{Order, Orders, trust};
 use crate::broker::config::{BridgeConfig, BridgeNotifications, BridgeStart, Compat, SessionLimits};
+use crate::broker::engine::Bridged;
 use crate::broker::log::LogTypes;
 use crate::broker::server::Inside;
 use crate::mqtt::packet::{ConnAck, RetainHandling, SubscriptionOptions};
@@ -125,6 +126,11 @@ impl Link {
     /// Subscribes at our broker, so that messages wait from now on, and says that the bridge is not
     /// up.
     async fn prepare(&mut self) {
+        self.inside.set_bridge(Bridged {
+            here: self.names.here.clone(),
+            there: self.names.there.clone(),
+            keeps_qos_0: matches!(self.config.start, BridgeStart::Lazy { .. }),
+        });
         self.tell_down();
         if is_clean_here(&self.config) {
             return;

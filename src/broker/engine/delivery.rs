@@ -15,6 +15,7 @@ use crate::text::escape;
 
 use super::connection::Connection;
 use super::inflight::Stage;
+use super::inside;
 use super::journal::Pen;
 use super::limits::{BACKLOG_HARD_BYTES, BACKLOG_SOFT_BYTES, REPLAY_BYTES, REPLAY_SCAN};
 use super::publication::{Delivery, Frame, Publication, PublishFrame, SubscriptionIds};
@@ -48,8 +49,13 @@ impl Engine {
         let at_once = if limits.allow_duplicate_messages { 1 } else { usize::MAX };
         for same in hits.chunk_by(|a, b| (a.member.session, a.share) == (b.member.session, b.share)) {
             for together in same.chunks(at_once) {
+                let id = together[0].member.session;
+                // What our own bridge brought to this very broker does not go out over it again.
+                if self.is_far_end(id, publication.origin) {
+                    continue;
+                }
                 if let Some(delivery) = merge(publication, together, upgrade) {
-                    self.deliver(together[0].member.session, delivery, now);
+                    self.deliver(id, delivery, now);
                 }
             }
         }
@@ -119,7 +125,9 @@ impl Engine {
         let limits = &self.config.limits;
         let qos_0 = delivery.qos == QoS::AtMostOnce;
         let taken = match connection {
-            None if qos_0 && !limits.queue_qos0_messages => return,
+            None if qos_0 && !limits.queue_qos0_messages && !inside::keeps_qos_0(&self.bridged, who) => {
+                return;
+            }
             Some((_, connection)) if qos_0 && is_backlogged(connection, limits.max_queued_messages) => false,
             Some((conn, connection))
                 if session.queue.is_empty() && (qos_0 || session.inflight.has_room(session.window))
@@ -246,11 +254,10 @@ impl Engine {
             match self.retained.next(replay, &mut scan, now) {
                 // [MQTT-3.8.3-3] of 5.0
                 Found::Message(publication)
-                    if replay.grant.no_local
-                        && publication
-                            .source
-                            .as_ref()
-                            .is_some_and(|source| source.client_id == session.identity.client_id) => {}
+                    if publication.source.as_ref().is_some_and(|source| {
+                        let (from, to) = (&*source.client_id, &*session.identity.client_id);
+                        replay.grant.no_local && from == to || inside::goes_round(&self.bridged, from, to)
+                    }) => {}
                 // `check_retain_source`: whoever published it may still do that.
                 Found::Message(publication)
                     if self.config.limits.check_retain_source

@@ -55,6 +55,7 @@ use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicFilter};
 
+pub use inside::Bridged;
 pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
 pub use kept::Kept;
 pub use limits::MAX_TOPIC_SEPARATORS;
@@ -165,6 +166,8 @@ pub struct Engine {
     ended_subscriptions: VecDeque<(SessionId, BTreeMap<TopicFilter, u64>)>,
     /// Room for the subscriptions that match a publication, used again for the next.
     hits: Vec<Hit>,
+    /// Our bridges.
+    bridged: Vec<Bridged>,
 }
 
 impl Engine {
@@ -194,6 +197,7 @@ impl Engine {
             ended: false,
             ended_subscriptions: VecDeque::new(),
             hits: Vec::new(),
+            bridged: Vec::new(),
         };
         engine.arm_sys(None, now);
         engine

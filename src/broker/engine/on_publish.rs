@@ -11,6 +11,7 @@ use crate::text::escape;
 
 use super::deadline::Timer;
 use super::delivery::Reach;
+use super::inside;
 use super::journal::Record;
 use super::limits::MAX_TOPIC_SEPARATORS;
 use super::phrases::{self, Ending};
@@ -143,6 +144,7 @@ impl Engine {
         source: Option<Arc<Identity>>,
         now: Instant,
     ) -> Reach {
+        let origin = inside::near_end(&self.bridged, &self.sessions, origin);
         let mut hits = std::mem::take(&mut self.hits);
         self.collect(publish.topic.as_str(), &mut hits);
         let keep = publish.retain || self.will_wait(&hits);

@@ -4,6 +4,7 @@
 //! Connections do not outlive the process: whoever was connected has vanished when the broker comes
 //! back, and its will is published then (3.1.2.5 allows that).
 
+use crate::broker::config::INSIDE;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -129,7 +130,7 @@ impl Engine {
     }
 
     fn identity(&self, client_id: ByteString, username: Option<ByteString>, listener: u32) -> Identity {
-        let listener = usize::try_from(listener).unwrap_or(usize::MAX);
+        let listener = if listener == u32::MAX { INSIDE } else { listener as usize };
         Identity { client_id, username, listener, zone: self.config.zone(listener) }
     }
 

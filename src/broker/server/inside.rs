@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::accept;
 use super::hub::Hub;
 use crate::broker::config::Config;
+use crate::broker::engine::Bridged;
 use crate::broker::log::LogTypes;
 use crate::mqtt::TopicFilter;
 use crate::mqtt::packet::Publish;
@@ -29,6 +30,11 @@ impl Inside {
         let (ours, theirs) = memory::pipe();
         tokio::spawn(accept::serve_inside(Arc::clone(&self.hub), theirs));
         Box::new(ours)
+    }
+
+    /// What the engine is to know of a bridge.
+    pub fn set_bridge(&self, bridge: Bridged) {
+        self.hub.act(|engine, _| engine.set_bridge(bridge));
     }
 
     /// The configuration in force.
