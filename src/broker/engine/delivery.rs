@@ -17,7 +17,8 @@ use super::connection::Connection;
 use super::inflight::Stage;
 use super::inside;
 use super::journal::Pen;
-use super::limits::{BACKLOG_HARD_BYTES, BACKLOG_SOFT_BYTES, REPLAY_BYTES, REPLAY_SCAN};
+use super::limits::{BACKLOG_HARD_BYTES, BACKLOG_SOFT_BYTES, BACKLOG_STEP, REPLAY_BYTES, REPLAY_SCAN};
+use super::memory::is_over_budget;
 use super::publication::{Delivery, Frame, Publication, PublishFrame, SubscriptionIds};
 use super::retained::Found;
 use super::session::{Session, SessionId};
@@ -129,6 +130,13 @@ impl Engine {
                 return;
             }
             Some((_, connection)) if qos_0 && is_backlogged(connection, limits.max_queued_messages) => false,
+            Some((_, connection))
+                if qos_0
+                    && connection.outbox.bytes() >= BACKLOG_STEP
+                    && is_over_budget(self.backlog, &self.passing) =>
+            {
+                false
+            }
             Some((conn, connection))
                 if session.queue.is_empty() && (qos_0 || session.inflight.has_room(session.window))
                     || qos_0 && !session.queue.holds_qos_0() =>
@@ -140,6 +148,7 @@ impl Engine {
                         format!("Sending PUBLISH to {to} {}", phrases::publish_out(&frame))
                     });
                     connection.outbox.push(Frame::Publish(frame));
+                    connection.outbox.settle(&mut self.backlog);
                     self.outputs.wake(conn, connection);
                 }
                 true

@@ -53,6 +53,7 @@ impl Engine {
             self.stats.messages_sent += 1;
             into.push(frame);
         }
+        connection.outbox.settle(&mut self.backlog);
         let has_replay = session.is_some_and(|session| !session.replays.is_empty());
         let mut paused = false;
         if let Some(id) = id {

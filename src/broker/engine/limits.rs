@@ -17,6 +17,13 @@ pub(super) const MAX_RETAINED: usize = 4 << 20;
 pub(super) const BACKLOG_SOFT_BYTES: usize = 1 << 20;
 /// QoS 0 messages that would wait above this many bytes are dropped.
 pub(super) const BACKLOG_HARD_BYTES: usize = 32 << 20;
+/// What waits to be written to one connection counts against the total in steps of so many bytes; less
+/// than one is nobody's lag.
+pub(super) const BACKLOG_STEP: usize = 64 << 10;
+/// When this many bytes wait for slow readers in all, they get no more QoS 0.
+pub(super) const BACKLOG_TOTAL_BYTES: usize = 256 << 20;
+/// Payloads of retained messages in all, bytes.
+pub(super) const MAX_RETAINED_BYTES: u64 = 4 << 30;
 /// Answers that wait to be written; a peer that asks for more while it reads nothing is closed. The
 /// server stops reading long before.
 pub(super) const MAX_ANSWERS: usize = 1 << 16;

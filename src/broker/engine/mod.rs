@@ -17,6 +17,7 @@ mod journal;
 mod kept;
 mod inside;
 mod limits;
+mod memory;
 mod mount;
 mod on_ack;
 mod on_auth;
@@ -162,6 +163,12 @@ pub struct Engine {
     tickets: u64,
     /// [`Engine::shut_down`] was called.
     ended: bool,
+    /// Counts the messages on their way that are not held, as far as they have to be counted.
+    passing: Arc<Ledger>,
+    /// What waits to be written to all connections, in steps of `BACKLOG_STEP`.
+    backlog: usize,
+    /// `memory_limit` is reached.
+    short_of_memory: bool,
     /// Of sessions that have ended, still to be taken out of the tree.
     ended_subscriptions: VecDeque<(SessionId, BTreeMap<TopicFilter, u64>)>,
     /// Room for the subscriptions that match a publication, used again for the next.
@@ -195,6 +202,9 @@ impl Engine {
             serial: 0,
             tickets: 0,
             ended: false,
+            passing: Arc::default(),
+            backlog: 0,
+            short_of_memory: false,
             ended_subscriptions: VecDeque::new(),
             hits: Vec::new(),
             bridged: Vec::new(),
@@ -335,7 +345,7 @@ impl Engine {
             Loss::Io(error) => Ending::Io(error),
         };
         self.close(conn, &ending, now);
-        self.connections.remove(conn);
+        self.remove_connection(conn);
         self.deadlines.cancel(&Timer::Connection(conn));
     }
 

@@ -130,6 +130,14 @@ impl Engine {
         self.deadlines.set(Timer::Connection(conn), now + CLOSE_GRACE);
     }
 
+    /// Forgets a connection, and what waited for it.
+    pub(super) fn remove_connection(&mut self, conn: ConnId) {
+        if let Some(mut connection) = self.connections.remove(conn) {
+            connection.outbox.clear();
+            connection.outbox.settle(&mut self.backlog);
+        }
+    }
+
     /// A session whose connection has ended. [MQTT-4.1.0-1], [MQTT-4.1.0-2] 5: [MQTT-4.1.0-1]
     fn detach(&mut self, id: SessionId, keeps_will: bool, now: Instant) {
         let Some(session) = self.sessions.get_mut(id) else { return };
@@ -225,6 +233,10 @@ impl Engine {
             return;
         }
         let publish = will::into_publish(will);
+        if self.lacks_room_for(&publish) {
+            self.stats.publish_dropped += 1;
+            return;
+        }
         let source = publish.retain.then(|| Arc::clone(who));
         self.publish_for(publish, origin, source, now);
     }

@@ -43,6 +43,9 @@ impl Engine {
                 return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
             }
         }
+        if self.lacks_room_for(&publish) {
+            return self.drop_for_memory(conn, id, &publish, now);
+        }
         let (qos, packet_id) = (publish.qos, publish.id);
         let mut reason = self.accept(conn, id, publish, now);
         if qos == QoS::ExactlyOnce && reason.is_success() {
@@ -150,9 +153,8 @@ impl Engine {
         let keep = publish.retain || self.will_wait(&hits);
         self.serial += 1;
         let mut publication = Publication::new(publish, origin, self.serial, keep, now);
-        if keep || publication.qos != QoS::AtMostOnce {
-            publication.enter(&self.ledger);
-        }
+        let held = keep || publication.qos != QoS::AtMostOnce;
+        self.count(&mut publication, held);
         publication.source = source;
         let publication = Arc::new(publication);
         // [MQTT-3.3.1-12] 5: [MQTT-3.3.1-8]
@@ -196,7 +198,7 @@ impl Engine {
     /// PUBACK or PUBREC, when the message is ours, expired or not. [MQTT-3.3.4-1], [MQTT-2.3.1-6],
     /// [MQTT-4.3.2-2], [MQTT-4.3.3-2] 5: [MQTT-2.2.1-5], [MQTT-4.3.2-4], [MQTT-4.3.2-5],
     /// [MQTT-4.3.3-8], [MQTT-4.3.3-13]
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         conn: ConnId,
         id: SessionId,

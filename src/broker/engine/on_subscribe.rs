@@ -151,10 +151,11 @@ impl Engine {
         subscription_id: Option<u32>,
     ) -> ReasonCode {
         self.outputs.log(LogTypes::DEBUG, || format!("\t{} (QoS {})", escape(filter.as_str()), options.qos));
+        let short = self.config.limits.memory_limit.is_some() && self.lacks_room(filter.as_str().len());
         let Some(session) = self.sessions.get_mut(id) else { return ReasonCode::UNSPECIFIED_ERROR };
         let filter = match session.subscriptions.get_key_value(filter) {
             Some((filter, _)) => filter.clone(),
-            None if session.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
+            None if short || session.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
                 self.stats.refused.subscriptions += 1;
                 return ReasonCode::QUOTA_EXCEEDED;
             }

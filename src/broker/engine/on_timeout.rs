@@ -42,6 +42,9 @@ impl Engine {
         match connection.state {
             // [MQTT-4.12.0-4] of 5.0
             State::Fresh | State::Authenticating => self.close(conn, &Ending::NoConnect, now),
+            // Whole packets count, as both standards count them: a client is heard when a packet of it
+            // is. mosquitto also lets a packet in progress count while 1,000 bytes of it are missing,
+            // which keeps who sends a byte now and then for ever.
             // [MQTT-3.1.2-24] 5: [MQTT-3.1.2-22]
             State::Connected(_) => match connection.patience.map(|patience| connection.last_heard + patience)
             {
@@ -52,7 +55,7 @@ impl Engine {
             State::Closing => {
                 // Its task never took the last frames: it learns from `take_frames` that it is over.
                 self.outputs.wake(conn, connection);
-                self.connections.remove(conn);
+                self.remove_connection(conn);
             }
         }
     }

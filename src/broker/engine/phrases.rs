@@ -46,6 +46,8 @@ pub(super) enum Ending {
     Administrative,
     /// More waits to be written than any reader needs.
     Unread,
+    /// A message for which `memory_limit` leaves no room, of a client that cannot be told.
+    OutOfMemory,
     /// The server ends.
     ShuttingDown,
 }
@@ -70,7 +72,7 @@ impl Ending {
             Self::TakenOver => Some(ReasonCode::SESSION_TAKEN_OVER),
             // Of a client that proved itself once, and now cannot.
             Self::NotAuthorised(_) => Some(ReasonCode::NOT_AUTHORIZED),
-            Self::Unread => Some(ReasonCode::QUOTA_EXCEEDED),
+            Self::Unread | Self::OutOfMemory => Some(ReasonCode::QUOTA_EXCEEDED),
             Self::ShuttingDown => Some(ReasonCode::SERVER_SHUTTING_DOWN),
             Self::Goodbye(_)
             | Self::Eof
@@ -126,6 +128,7 @@ impl Ending {
             },
             Self::Administrative => row("Client {} disconnected.", "administrative action"),
             Self::Unread => row("Client {} disconnected due to quota exceeded.", "quota exceeded"),
+            Self::OutOfMemory => row("Client {} disconnected due to out of memory.", "out of memory"),
             Self::ShuttingDown => row("Client {} disconnected.", "server shutting down"),
         }
     }

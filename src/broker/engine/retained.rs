@@ -14,7 +14,7 @@ use bytestring::ByteString;
 use crate::mqtt::TopicFilter;
 
 use super::journal::{Journal, Record};
-use super::limits::MAX_RETAINED;
+use super::limits::{MAX_RETAINED, MAX_RETAINED_BYTES};
 use super::publication::{Publication, owned};
 use super::session::SessionId;
 use super::subscriptions::Grant;
@@ -23,6 +23,8 @@ use super::subscriptions::Grant;
 #[derive(Debug, Default)]
 pub(super) struct Retained {
     messages: BTreeMap<ByteString, Arc<Publication>>,
+    /// Of their payloads.
+    bytes: u64,
 }
 
 /// Retained messages on their way to a new subscription.
@@ -74,24 +76,32 @@ impl Replay {
 
 impl Retained {
     /// Stores a message in place of the topic's last one, or with an empty payload forgets that.
-    /// False if there are too many topics. `[MQTT-3.3.1-5]`, `[MQTT-3.3.1-7]` 5: `[MQTT-3.3.1-5]`
+    /// False if there are too many topics or bytes. `[MQTT-3.3.1-5]`, `[MQTT-3.3.1-7]` 5: `[MQTT-3.3.1-5]`
     pub fn set(&mut self, publication: &Arc<Publication>, journal: &mut Journal) -> bool {
         let topic = publication.topic.as_byte_string();
         // [MQTT-3.3.1-10], [MQTT-3.3.1-11] 5: [MQTT-3.3.1-6], [MQTT-3.3.1-7]
         if publication.payload.is_empty() {
-            forget(self.messages.remove(topic), journal);
+            self.remove(topic, journal);
             return true;
         }
+        let bytes = self.bytes + publication.payload.len() as u64;
+        let by_client = publication.origin != SessionId::BROKER;
         if let Some(last) = self.messages.get_mut(topic) {
+            let bytes = bytes - last.payload.len() as u64;
+            if bytes > MAX_RETAINED_BYTES && by_client {
+                return false;
+            }
+            self.bytes = bytes;
             let last = std::mem::replace(last, Arc::clone(publication));
             remember(publication, journal);
             forget(Some(last), journal);
             return true;
         }
         // What the broker says itself is few, and is not to depend on its clients.
-        if self.messages.len() >= MAX_RETAINED && publication.origin != SessionId::BROKER {
+        if (self.messages.len() >= MAX_RETAINED || bytes > MAX_RETAINED_BYTES) && by_client {
             return false;
         }
+        self.bytes = bytes;
         // A copy: the publication's own shares its buffer with the payload, which will be replaced.
         self.messages.insert(owned(topic), Arc::clone(publication));
         remember(publication, journal);
@@ -100,14 +110,21 @@ impl Retained {
 
     /// Puts back what was retained before the broker was restarted.
     pub fn restore(&mut self, publication: Arc<Publication>) {
+        self.bytes += publication.payload.len() as u64;
         self.messages.insert(owned(publication.topic.as_byte_string()), publication);
     }
 
     /// Forgets the message of a topic if it has expired.
     pub fn expire(&mut self, topic: &str, now: Instant, journal: &mut Journal) {
         if self.messages.get(topic).is_some_and(|publication| publication.is_expired(now)) {
-            forget(self.messages.remove(topic), journal);
+            self.remove(topic, journal);
         }
+    }
+
+    fn remove(&mut self, topic: &str, journal: &mut Journal) {
+        let last = self.messages.remove(topic);
+        self.bytes -= last.as_ref().map_or(0, |last| last.payload.len() as u64);
+        forget(last, journal);
     }
 
     /// How many.

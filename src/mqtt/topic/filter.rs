@@ -20,7 +20,9 @@ pub struct Shared<'a> {
 }
 
 impl TopicFilter {
-    /// Checks the grammar, of shared subscriptions too.
+    /// Checks the grammar, of shared subscriptions too, whatever the version. 3.1.1 does not know those,
+    /// but lets a server use names that begin with `$` for purposes of its own (4.7.2), and mosquitto
+    /// offers them to clients of every version: `$share/g` alone means nothing in any of them.
     pub fn new(text: impl Into<ByteString>) -> Result<Self, TopicError> {
         let text = text.into();
         if text.is_empty() {

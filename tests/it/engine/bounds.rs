@@ -249,6 +249,55 @@ fn answers_that_nobody_reads_end_the_connection() {
     assert!(frames.len() < 70_000);
 }
 
+/// Each reader is within its own limit, all of them together are not.
+#[test]
+fn what_waits_for_all_slow_readers_together_is_bounded() {
+    let mut bench = Bench::new(&Setup::default());
+    let fast = bench.connect("fast");
+    let slow: Vec<_> = (0..100).map(|n| bench.connect(&format!("slow{n}"))).collect();
+    for (n, conn) in slow.iter().enumerate() {
+        bench.send(*conn, subscribe(&format!("t/{n}"), QoS::AtMostOnce));
+        bench.take(*conn, usize::MAX);
+    }
+    let mut sent = 0_u64;
+    for _ in 0..20 {
+        for n in 0..slow.len() {
+            bench.send(fast, publish(&format!("t/{n}"), QoS::AtMostOnce, vec![0; 1 << 20], false));
+            sent += 1;
+        }
+    }
+    let mut waited = 0;
+    for conn in &slow {
+        waited += bench.take(*conn, usize::MAX).0.len() as u64;
+    }
+    assert!((200..400).contains(&waited), "{waited} MiB waited");
+    assert_eq!(bench.engine.stats().publish_dropped, sent - waited);
+    bench.send(fast, publish("t/7", QoS::AtMostOnce, vec![0; 1 << 20], false));
+    assert_eq!(bench.take(slow[7], usize::MAX).0.len(), 1, "what was read makes room");
+}
+
+/// Small messages are counted where they wait.
+#[test]
+fn small_messages_for_all_slow_readers_together_are_bounded() {
+    let limits = SessionLimits { max_queued_messages: 0, ..SessionLimits::default() };
+    let mut bench = Bench::new(&Setup { limits, ..Setup::default() });
+    let fast = bench.connect("fast");
+    let slow: Vec<_> = (0..20).map(|n| bench.connect(&format!("slow{n}"))).collect();
+    for conn in &slow {
+        bench.send(*conn, subscribe("t", QoS::AtMostOnce));
+        bench.take(*conn, usize::MAX);
+    }
+    for _ in 0..10_000 {
+        bench.send(fast, publish("t", QoS::AtMostOnce, vec![0; 2000], false));
+    }
+    let waited: usize = slow.iter().map(|conn| bench.take(*conn, usize::MAX).0.len()).sum();
+    assert!((100_000..150_000).contains(&waited), "{waited} messages waited");
+    for conn in slow {
+        bench.engine.handle_loss(conn, Loss::Eof, bench.now);
+    }
+    assert_eq!(bench.engine.stats().waiting, 0);
+}
+
 /// A SUBSCRIBE to topics `from..to`, below a level of its own.
 fn subscribe_many(from: usize, to: usize) -> Packet {
     let options = SubscriptionOptions::default();
