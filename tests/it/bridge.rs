@@ -476,9 +476,11 @@ async fn a_lazy_bridge_connects_when_enough_waits_and_ends_when_it_has_been_idle
 #[tokio::test]
 async fn other_addresses_are_tried_in_turn() {
     let (far, far_log) = start_bridged(OPEN, Vec::new()).await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let nobody = free.local_addr().expect("bound").port();
-    drop(free);
+    // Bound, so that nobody else has the port, and not listening.
+    let reserved = tokio::net::TcpSocket::new_v4().expect("a socket");
+    reserved.set_reuseaddr(true).expect("can be set");
+    reserved.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let nobody = reserved.local_addr().expect("bound").port();
     let mut config = bridge(nobody, lines(AtLeastOnce));
     config.addresses.push(("127.0.0.1".to_owned(), port(&far)));
     let (near, log) = start_bridged(OPEN, vec![config]).await;
@@ -488,6 +490,11 @@ async fn other_addresses_are_tried_in_turn() {
     assert!(
         far_log.lines().iter().any(|line| line.contains("New bridge connected") && line.contains("as far"))
     );
+    // The first one is the main one: as soon as it is there, it is gone back to.
+    let conf = format!("listener {nobody} 127.0.0.1\nallow_anonymous true\n");
+    let (_main, main_log) = start_bridged(&conf, Vec::new()).await;
+    main_log.wait_for("Sending SUBACK to far", 3).await;
+    far_log.wait_for("Received DISCONNECT from far", 1).await;
 }
 
 #[tokio::test]

@@ -340,3 +340,57 @@ async fn a_bridge_that_is_started_once_is_not_started_again() {
     log.wait_for("Client near [", 1).await;
     assert!(!remote.was_called().await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_from_both_sides_at_once_stops_neither() {
+    let (far, _) = start_bridged(OPEN, Vec::new()).await;
+    let port = far.addresses()[0].port();
+    let topics = vec![
+        topic("#", BridgeDirection::Out, AtLeastOnce, "up/", "r/up/"),
+        topic("#", BridgeDirection::In, AtLeastOnce, "down/", "r/down/"),
+    ];
+    let (near, _log) = start_bridged(OPEN, vec![bridge(port, topics)]).await;
+    until_state(&near, "1").await;
+    let sides = [
+        (near.endpoint(0), "up/", far.endpoint(0), "r/up/#"),
+        (far.endpoint(0), "r/down/", near.endpoint(0), "down/#"),
+    ];
+    let mut floods = tokio::task::JoinSet::new();
+    for (from, prefix, to, filter) in sides {
+        floods.spawn(async move {
+            let mut watch = connect(&to, V311, &format!("watch {prefix}")).await;
+            watch.subscribe(subscribe(filter, AtLeastOnce)).await.expect("granted");
+            let reading = async {
+                let mut kept = 0;
+                loop {
+                    let message = next_message(&mut watch).await;
+                    if message.topic.as_str().ends_with("end") {
+                        return kept;
+                    }
+                    kept += usize::from(message.qos == AtLeastOnce);
+                }
+            };
+            let mut client = connect(&from, V311, &format!("flood {prefix}")).await;
+            let writing = async {
+                // 60 MB of QoS 0, which may be lost, and some of QoS 1, which may not.
+                for number in 0..30_000 {
+                    client
+                        .start_publish(publish(&format!("{prefix}a"), vec![b'x'; 2000], AtMostOnce))
+                        .expect("sent");
+                    if number % 100 == 0 {
+                        client
+                            .publish(publish(&format!("{prefix}b"), "kept", AtLeastOnce))
+                            .await
+                            .expect("taken");
+                    }
+                }
+                client.publish(publish(&format!("{prefix}end"), "", AtLeastOnce)).await.expect("taken");
+            };
+            tokio::join!(reading, writing).0
+        });
+    }
+    while let Some(kept) = floods.join_next().await {
+        assert_eq!(kept.expect("no panic"), 300);
+    }
+    until_state(&near, "1").await;
+}
