@@ -166,12 +166,11 @@ fn play(port: u16, number: usize, talk: &Talk) -> String {
                 let what = what.replace("N/", &format!("{number}/")).replace("=N", &format!("={number}"));
                 // 2.0.11 has a maximum of its own, which it tells who asks for none.
                 let what = what.replace("CONNECT c", "CONNECT keepalive=60 c");
-                let bytes = match what.strip_prefix("hex ") {
-                    Some(digits) => parse_hex(digits).expect("hex digits"),
-                    None => {
-                        let line = PacketLine::parse(&what).unwrap_or_else(|e| panic!("{what}: {e}"));
-                        line.build(talk.version).unwrap_or_else(|e| panic!("{what}: {e}")).bytes.to_vec()
-                    }
+                let bytes = if let Some(digits) = what.strip_prefix("hex ") {
+                    parse_hex(digits).expect("hex digits")
+                } else {
+                    let line = PacketLine::parse(&what).unwrap_or_else(|e| panic!("{what}: {e}"));
+                    line.build(talk.version).unwrap_or_else(|e| panic!("{what}: {e}")).bytes.to_vec()
                 };
                 actors.get_mut(name).expect("a connection").send(&bytes);
             }
