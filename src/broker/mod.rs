@@ -10,3 +10,4 @@ pub mod config;
 pub mod engine;
 pub mod log;
 pub mod server;
+pub mod storage;

@@ -277,8 +277,10 @@ async fn serve(args: &Args, loaded: Loaded, log: &LogQueue) -> anyhow::Result<Ex
             Signal::ReopenLog => reopen(&broker, log, &config),
             // mosquitto prints it there too, whatever the log's destinations are.
             Signal::PrintTree => log.print(broker.subscription_tree()),
-            Signal::Ignored(name) => {
-                broker.log(LogTypes::WARNING, &format!("Warning: {name} has no effect here."));
+            Signal::Save => {
+                if !broker.save().await {
+                    broker.log(LogTypes::WARNING, "Warning: there is nothing to save: persistence is off.");
+                }
             }
         }
     }

@@ -47,8 +47,9 @@ enum Pending {
     Unsubscribe,
 }
 
-/// The client's half of a session. It outlives a connection: hand it to the next one.
-#[derive(Debug, Default)]
+/// The client's half of a session. It outlives a connection: hand it to the next one, or a clone of
+/// it where that may not come to be.
+#[derive(Debug, Clone, Default)]
 pub struct Session {
     version: ProtocolVersion,
     last_id: Option<PacketId>,

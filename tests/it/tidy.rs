@@ -54,6 +54,8 @@ const PURE: &[&str] = &[
     "check/",
     "broker/engine/",
     "broker/config/",
+    "broker/storage/format.rs",
+    "broker/storage/record.rs",
     "broker/auth/",
     "broker/bridge/backoff",
     "broker/bridge/lane",

@@ -64,8 +64,8 @@ impl<M> Default for Kept<M> {
 }
 
 impl<M> Kept<M> {
-    /// Takes over what changed together. `keep` says what is to be held of a message.
-    pub fn apply_with(
+    /// Takes over some of what changed together. `keep` says what is to be held of a message.
+    pub fn add_with(
         &mut self,
         records: impl IntoIterator<Item = Record>,
         keep: impl Fn(Arc<Publication>) -> M,
@@ -73,6 +73,10 @@ impl<M> Kept<M> {
         for record in records {
             self.apply_one(record, &keep);
         }
+    }
+
+    /// That was all of what changed together: messages that nothing refers to can go.
+    pub fn settle(&mut self) {
         for serial in std::mem::take(&mut self.idle) {
             if self.messages.get(&serial).is_some_and(|stored| stored.uses == 0) {
                 self.messages.remove(&serial);
@@ -233,6 +237,11 @@ impl<M> Kept<M> {
         self.messages.get(&serial).map(|stored| &stored.message)
     }
 
+    /// What is held of all messages, in the order in which they were published.
+    pub fn all_messages(&self) -> impl Iterator<Item = &M> {
+        self.messages.values().map(|stored| &stored.message)
+    }
+
     /// How many messages are referred to.
     pub fn messages(&self) -> usize {
         self.messages.len()
@@ -273,7 +282,8 @@ impl Kept {
 
     /// Takes over what changed together.
     pub fn apply(&mut self, records: impl IntoIterator<Item = Record>) {
-        self.apply_with(records, |publication| publication);
+        self.add_with(records, |publication| publication);
+        self.settle();
     }
 }
 

@@ -60,7 +60,7 @@ pub use inside::Bridged;
 pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
 pub use kept::Kept;
 pub use limits::MAX_TOPIC_SEPARATORS;
-pub use publication::{Frame, Publication, PublishFrame};
+pub use publication::{Frame, Publication, PublishFrame, Stored};
 pub use stats::{Refused, Stats};
 
 use connection::{Connections, State};

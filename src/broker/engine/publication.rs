@@ -18,6 +18,19 @@ use super::limits::COPY_BYTES;
 use super::session::{Identity, SessionId};
 use super::stats::{Entry, Ledger};
 
+/// A publication as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Without what is told apart here.
+    pub publish: Publish,
+    /// Its number.
+    pub serial: u64,
+    /// When it may not be delivered any more.
+    pub expires: Option<Instant>,
+    /// Who published it, with user name and listener, where that is kept.
+    pub source: Option<(ByteString, Option<ByteString>, u32)>,
+}
+
 /// One message inside the broker.
 #[derive(Debug)]
 pub struct Publication {
@@ -84,10 +97,10 @@ impl Publication {
         self.entry = Some(Entry::new(ledger, self.payload.len()));
     }
 
-    /// As it was read from the journal: `publish` has no expiry interval, but an instant for it.
-    pub fn from_journal(publish: Publish, serial: u64, expires: Option<Instant>) -> Self {
+    /// As it was read from the journal.
+    pub fn from_journal(stored: Stored) -> Self {
+        let Stored { publish, serial, expires, source } = stored;
         let Publish { topic, payload, qos, retain, properties, .. } = publish;
-        let origin = SessionId::BROKER;
         let mut it = Self {
             topic,
             payload,
@@ -95,9 +108,12 @@ impl Publication {
             retain,
             properties,
             expires,
-            origin,
+            origin: SessionId::BROKER,
             serial,
-            source: None,
+            source: source.map(|(client_id, username, listener)| {
+                let listener = usize::try_from(listener).unwrap_or(usize::MAX);
+                Arc::new(Identity { client_id, username, listener, zone: 0 })
+            }),
             entry: None,
             stored: AtomicBool::new(true),
             body: OnceLock::new(),
@@ -107,7 +123,7 @@ impl Publication {
     }
 
     /// What [`Publication::from_journal`] takes.
-    pub fn to_journal(&self) -> (Publish, u64, Option<Instant>) {
+    pub fn to_journal(&self) -> Stored {
         let publish = Publish {
             dup: false,
             qos: self.qos,
@@ -117,7 +133,11 @@ impl Publication {
             payload: self.payload.clone(),
             properties: self.properties.clone(),
         };
-        (publish, self.serial, self.expires)
+        let source = self.source.as_ref().map(|who| {
+            let listener = u32::try_from(who.listener).unwrap_or(u32::MAX);
+            (who.client_id.clone(), who.username.clone(), listener)
+        });
+        Stored { publish, serial: self.serial, expires: self.expires, source }
     }
 
     /// Bytes of what it carries.
@@ -308,6 +328,14 @@ impl Frame {
         match self {
             Self::Packet(packet) => packet.clone(),
             Self::Publish(frame) => Packet::Publish(frame.to_packet(version)),
+        }
+    }
+
+    /// True if its receiver relies on the broker not to forget what was decided before it.
+    pub fn is_promise(&self) -> bool {
+        match self {
+            Self::Packet(packet) => !matches!(packet, Packet::PingResp),
+            Self::Publish(frame) => frame.id.is_some(),
         }
     }
 

@@ -94,6 +94,9 @@ struct Connection {
     credit: usize,
 }
 
+/// What was decided cannot be kept: nobody is told, and the connection ends.
+const UNSAFE: Drained = Drained { more: false, close: true };
+
 /// What the bytes that are there amount to.
 enum Batch {
     /// All whole packets are taken.
@@ -119,21 +122,21 @@ impl Connection {
         loop {
             let batch = self.decode();
             let again = matches!(batch, Batch::Full | Batch::Connect(..));
-            let mut drained = self.exchange();
+            let mut drained = self.exchange().await;
             match batch {
                 Batch::Empty | Batch::Full => {}
                 Batch::Connect(connect, size) => {
                     self.connect(connect, size).await;
-                    drained = self.exchange();
+                    drained = self.exchange().await;
                 }
                 Batch::Malformed(error) => {
                     // What came before it is done first.
                     while !self.packets.is_empty() && !drained.close {
                         yield_now().await;
-                        drained = self.exchange();
+                        drained = self.exchange().await;
                     }
                     self.complain(&error);
-                    drained = self.exchange();
+                    drained = self.exchange().await;
                     if !drained.close && !drained.more {
                         return self.close(Loss::Io(error.to_string())).await;
                     }
@@ -171,13 +174,23 @@ impl Connection {
     }
 
     /// One visit of the hub: hands in the batch, and takes frames if there is nothing else to write.
-    fn exchange(&mut self) -> Drained {
+    /// What was decided is kept before anybody is told, where the configuration asks for that.
+    async fn exchange(&mut self) -> Drained {
+        if self.hub.room().await.is_err() {
+            return UNSAFE;
+        }
         let stalled = self.framed.pending() > 0;
         let handed = self.packets.len();
         let room = (!stalled).then_some(ROOM);
-        let drained = self.hub.exchange(self.conn, &mut self.packets, room, &mut self.frames);
+        let (drained, barrier) = self.hub.exchange(self.conn, &mut self.packets, room, &mut self.frames);
         let taken = handed.saturating_sub(self.packets.len());
         self.credit = if stalled { self.credit.saturating_sub(taken) } else { STALL_CREDIT };
+        if let Some(barrier) = barrier
+            && self.hub.safe(barrier).await.is_err()
+        {
+            self.frames.clear();
+            return UNSAFE;
+        }
         self.more = drained.more;
         self.widen();
         if !self.frames.is_empty() {

@@ -19,8 +19,9 @@ use super::log_sink::{Stamp, cut};
 use crate::broker::auth::scram::Secret;
 use crate::broker::auth::{AuthFailure, Rules};
 use crate::broker::config::{Config, LogConfig, LogDestination};
-use crate::broker::engine::{ConnId, Drained, Engine, Frame, Loss, Output, Peer};
+use crate::broker::engine::{ConnId, Drained, Engine, Frame, Kept, Loss, Output, Peer};
 use crate::broker::log::{LogLine, LogTypes};
+use crate::broker::storage::{Position, Store, Unwritable};
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::Connect;
 use crate::mqtt::{Packet, ProtocolVersion};
@@ -50,7 +51,13 @@ pub struct Hub {
     /// Password hashes computed at the same time. A broker's own: under a paused clock, a wait for
     /// another runtime's hash would look idle, and time would run to the next time-out.
     hashing: Semaphore,
+    /// Where the engine's journal goes, if it is kept.
+    store: Option<Store>,
 }
+
+/// A place in the journal that has to be safe before frames are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Barrier(Position);
 
 /// Permits of [`Hub::hashing`].
 const HASHES: usize = 4;
@@ -76,9 +83,21 @@ pub struct Authenticated {
 }
 
 impl Hub {
-    /// A hub with an empty broker.
-    pub fn new(config: Arc<Config>, rules: Arc<Rules>, seed: u64, log: LogSink) -> Self {
-        let engine = Engine::new(Arc::clone(&config), Arc::clone(&rules), seed, now());
+    /// A hub with a broker that begins with what was kept, or an empty one.
+    pub fn new(
+        config: Arc<Config>,
+        rules: Arc<Rules>,
+        seed: u64,
+        log: LogSink,
+        kept: Option<(Kept, Store)>,
+    ) -> Self {
+        let now = now();
+        let mut engine = Engine::new(Arc::clone(&config), Arc::clone(&rules), seed, now);
+        let store = kept.map(|(kept, store)| {
+            engine.restore(kept, now);
+            store.append(engine.take_records(), now);
+            store
+        });
         let topic_stamp = topic_stamp(&config.log);
         let core = Core { engine, config, rules, wakers: HashMap::new(), armed: None, topic_stamp };
         Self {
@@ -87,6 +106,7 @@ impl Hub {
             wrote: AtomicU64::new(0),
             log: Mutex::new(log),
             hashing: Semaphore::new(HASHES),
+            store,
         }
     }
 
@@ -148,8 +168,8 @@ impl Hub {
         packets: &mut Vec<(Packet, usize)>,
         room: Option<usize>,
         frames: &mut Vec<Frame>,
-    ) -> Drained {
-        self.enter(Some(conn), |core, now| {
+    ) -> (Drained, Option<Barrier>) {
+        let (drained, position) = self.visit(Some(conn), |core, now| {
             let mut left = Vec::new();
             for (packet, size) in packets.drain(..) {
                 if !left.is_empty() || core.engine.is_busy(conn) {
@@ -164,7 +184,30 @@ impl Hub {
             }
             core.engine.resume(conn, now);
             Drained { more: true, close: core.engine.is_closing(conn) }
-        })
+        });
+        let strict = self.store.as_ref().is_some_and(Store::is_strict);
+        (drained, (strict && frames.iter().any(Frame::is_promise)).then_some(Barrier(position)))
+    }
+
+    /// Waits until the frames behind a barrier may be written.
+    pub async fn safe(&self, barrier: Barrier) -> Result<(), Unwritable> {
+        match &self.store {
+            Some(store) => store.durable(barrier.0).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits while the disk is behind; clients wait with it.
+    pub async fn room(&self) -> Result<(), Unwritable> {
+        match &self.store {
+            Some(store) => store.room().await,
+            None => Ok(()),
+        }
+    }
+
+    /// What keeps the state, if anything does.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
     }
 
     /// The revision that a connection speaks, once its first packet was handled.
@@ -258,23 +301,28 @@ impl Hub {
             let mut todo = ToDo::default();
             todo.lines.push(LogLine { kind, text: text.to_owned() });
             core.collect(None, now, &mut todo);
-            self.finish(core, todo);
+            self.finish(core, now, todo);
         }
     }
 
     /// Takes the lock, acts, gives it back, and does what the engine wants done. `own` is the
     /// connection that calls: it looks after its own frames and is not woken.
     fn enter<R>(&self, own: Option<ConnId>, act: impl FnOnce(&mut Core, Instant) -> R) -> R {
+        self.visit(own, act).0
+    }
+
+    /// As [`Hub::enter`], with the place in the journal behind all that was decided.
+    fn visit<R>(&self, own: Option<ConnId>, act: impl FnOnce(&mut Core, Instant) -> R) -> (R, Position) {
         let now = now();
         let mut core = self.core.lock();
         let result = act(&mut core, now);
         let mut todo = ToDo::default();
         core.collect(own, now, &mut todo);
-        self.finish(core, todo);
-        result
+        (result, self.finish(core, now, todo))
     }
 
-    fn finish(&self, core: MutexGuard<'_, Core>, todo: ToDo) {
+    fn finish(&self, mut core: MutexGuard<'_, Core>, now: Instant, todo: ToDo) -> Position {
+        let position = self.store.as_ref().map_or(0, |store| store.append(core.engine.take_records(), now));
         if todo.lines.is_empty() {
             drop(core);
         } else {
@@ -289,6 +337,7 @@ impl Hub {
         for wake in todo.wake {
             wake.notify_one();
         }
+        position
     }
 }
 
@@ -339,6 +388,6 @@ impl fmt::Debug for Hub {
 }
 
 /// The present, on tokio's clock, which tests pause.
-fn now() -> Instant {
+pub fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

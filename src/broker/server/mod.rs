@@ -9,6 +9,7 @@ pub mod files;
 mod http;
 mod hub;
 mod inside;
+mod keep;
 mod listener;
 pub mod log_queue;
 pub mod log_sink;
@@ -33,6 +34,7 @@ use super::auth::scram::Secret;
 use super::bridge::Bridges;
 use super::config::{Config, ListenerConfig, ListenerProtocol};
 use super::log::{LogLine, LogTypes};
+use super::storage::End;
 use crate::net::{Endpoint, memory};
 use accept::{Door, Place};
 use hub::Hub;
@@ -104,7 +106,7 @@ impl Broker {
         seed: u64,
         log: LogSink,
     ) -> io::Result<Self> {
-        let hub = Arc::new(Hub::new(Arc::clone(&config), rules, seed, log));
+        let hub = keep::start(&config, rules, medium, seed, log)?;
         let slots = if medium == Medium::Sockets { load_tls(&hub, &config)? } else { Vec::new() };
         let mut slots = slots.into_iter();
         if medium == Medium::Sockets {
@@ -157,7 +159,17 @@ impl Broker {
             log_findings(&self.hub, &found);
         }
         self.bridges.lock().reload(&config);
+        if let (Some(store), Some(persistence)) = (self.hub.store(), &config.persistence) {
+            store.configure(persistence);
+        }
         self.hub.reload(config, rules);
+    }
+
+    /// As SIGUSR1: makes all that is kept safe, and returns when it is. False without persistence.
+    pub async fn save(&self) -> bool {
+        let Some(store) = self.hub.store() else { return false };
+        store.save().await;
+        true
     }
 
     /// As SIGTERM: says goodbye, closes, and returns when all is closed.
@@ -167,19 +179,25 @@ impl Broker {
         // The listeners first: nobody comes in behind the goodbye.
         self.phase.send_replace(Phase::Stopping);
         self.hub.shut_down();
-        self.end().await;
+        self.end(End::Clean).await;
     }
 
-    /// As SIGKILL: connections are cut.
+    /// As SIGKILL: connections are cut, and what was not kept yet is lost.
     pub async fn kill(self) {
         self.phase.send_replace(Phase::Killed);
-        self.end().await;
+        if let Some(store) = self.hub.store() {
+            store.close(End::Cut).await;
+        }
+        self.end(End::Cut).await;
     }
 
-    async fn end(mut self) {
+    async fn end(mut self, how: End) {
         for task in std::mem::take(&mut self.tasks) {
             // A listener that panicked has been reported by the runtime.
             let _ = task.await;
+        }
+        if let Some(store) = self.hub.store() {
+            store.close(how).await;
         }
     }
 

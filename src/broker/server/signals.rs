@@ -15,8 +15,8 @@ pub enum Signal {
     ReopenLog,
     /// SIGUSR2: print the tree of subscriptions.
     PrintTree,
-    /// SIGUSR1 (write the database), which is not implemented but must not kill.
-    Ignored(&'static str),
+    /// SIGUSR1: make safe what is kept.
+    Save,
 }
 
 /// Listens for the signals of the process from its making on.
@@ -49,7 +49,7 @@ impl Signals {
             _ = self.hup.recv() => Signal::Reload,
             _ = self.term.recv() => Signal::Stop,
             _ = self.int.recv() => Signal::Stop,
-            _ = self.usr1.recv() => Signal::Ignored("SIGUSR1"),
+            _ = self.usr1.recv() => Signal::Save,
             _ = self.rtmin.recv() => Signal::ReopenLog,
             _ = self.usr2.recv() => Signal::PrintTree,
         }
