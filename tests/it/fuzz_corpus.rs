@@ -16,6 +16,8 @@ mod engine;
 mod filter;
 #[path = "../fuzz/bodies/passwd.rs"]
 mod passwd;
+#[path = "../fuzz/bodies/storage.rs"]
+mod storage;
 #[path = "../fuzz/bodies/websocket.rs"]
 mod websocket;
 
@@ -65,4 +67,9 @@ fn websocket() {
 #[test]
 fn engine() {
     replay("engine", engine::run);
+}
+
+#[test]
+fn storage() {
+    replay("storage", storage::run);
 }

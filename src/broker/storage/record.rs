@@ -248,15 +248,12 @@ impl Reader {
         self.0.try_get_u8().ok()
     }
 
+    /// Up to 2^63: whatever is counted goes on from there without an overflow.
     fn number(&mut self) -> Option<u64> {
         let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
+        for shift in (0..63).step_by(7) {
             let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                return None;
-            }
-            value |= bits << shift;
+            value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Some(value);
             }
