@@ -294,6 +294,32 @@ fn a_compaction_can_be_cut_off_anywhere() {
     assert!(small < 20_000, "{small} bytes are left");
 }
 
+/// A broker that is killed before each compaction ends does not fill the disk.
+#[test]
+fn a_long_log_is_compacted_at_the_start() {
+    let mut source = Source::new();
+    let clock = clock(source.now);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut log = open(folder.path(), clock).log;
+    append(&mut log, &source.lines(EVERYTHING), clock);
+    let payload = "x".repeat(1 << 16);
+    source.line("p> CONNECT client=p session_expiry=9");
+    for _ in 0..300 {
+        let records = source.line(&format!("p> PUBLISH big \"{payload}\" retain"));
+        append(&mut log, &[records], clock);
+    }
+    drop(log);
+    let opened = open(folder.path(), clock);
+    let before = state(&opened);
+    drop(opened);
+    let bytes: u64 = names(folder.path())
+        .iter()
+        .map(|name| fs::metadata(folder.path().join(name)).expect("there").len())
+        .sum();
+    assert!(bytes < 1 << 20, "{bytes} bytes are left");
+    assert_eq!(state(&open(folder.path(), clock)), before);
+}
+
 #[test]
 fn a_cancelled_compaction_changes_nothing() {
     let mut source = Source::new();

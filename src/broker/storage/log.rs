@@ -22,6 +22,17 @@ use super::format::{self, Clock, HEADER, Stop};
 use super::opening::Opening;
 use crate::broker::engine::Kept;
 
+/// Files are compacted when they are so many times as long as the state was after the last time.
+const GROWTH: u64 = 4;
+
+/// Bytes below which files are not compacted.
+const SMALL: u64 = 16 << 20;
+
+/// True if files of `total` bytes are worth to be compacted, `live` being what they had the last time.
+pub(super) fn is_long(total: u64, live: u64) -> bool {
+    total >= SMALL.max(GROWTH * live)
+}
+
 /// Why there is no persistence.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {

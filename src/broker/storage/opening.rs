@@ -10,7 +10,7 @@ use super::files::{
     BaseWriter, beside, create_segment, exists, open_frames, read_header, remove_segments, segment_numbers,
 };
 use super::format::{self, Clock, Fault, HEADER, Header, Kind, Reading};
-use super::log::{Log, Opened, StorageError, failed};
+use super::log::{Log, Opened, StorageError, failed, is_long};
 use crate::broker::engine::{Kept, Record};
 
 /// A file as it is read at the start.
@@ -129,6 +129,11 @@ impl<'a> Opening<'a> {
         let total: u64 = files.iter().map(|file| file.reading.end).sum();
         // The power failed before they were.
         remove_segments(self.base, self.through).map_err(failed(self.base, "written"))?;
+        if is_long(total, live) {
+            // Or it would grow for ever in a broker that never lives long enough to compact it.
+            let live = self.write_base(last).map_err(failed(self.base, "written"))?;
+            return self.go_on_behind(last, live, lock);
+        }
         let Some(segment) = files.last().filter(|file| file.kind == Kind::Segment) else {
             let file = create_segment(self.base, last + 1).map_err(failed(self.base, "written"))?;
             let log = Log {
@@ -187,17 +192,13 @@ impl<'a> Opening<'a> {
             // Under both names until the new base takes the first: there is always a base.
             copy_aside(path, &aside).map_err(written)?;
         }
-        let mut writer = BaseWriter::create(self.base, last).map_err(written)?;
-        self.write_messages(&mut writer).map_err(written)?;
-        let live = writer.finish(&self.kept, self.clock, self.stamp).map_err(written)?;
+        let live = self.write_base(last).map_err(written)?;
         if !is_base {
             fs::rename(path, &aside).map_err(written)?;
         }
         for path in behind {
             fs::rename(&path, self::aside(&path, fault, self.suffix)).map_err(written)?;
         }
-        remove_segments(self.base, last).map_err(written)?;
-        let file = create_segment(self.base, last + 1).map_err(written)?;
         self.troubles.push(format!("Error: {} cannot be used: {fault}.", path.display()));
         self.troubles.push(format!(
             "Error: it was set aside as {}. Restored from what stands before the fault: {} clients, {} \
@@ -207,16 +208,23 @@ impl<'a> Opening<'a> {
             self.kept.subscriptions(),
             self.kept.retained()
         ));
-        let log = Log {
-            base: self.base.to_owned(),
-            file,
-            number: last + 1,
-            len: HEADER as u64,
-            sealed: live,
-            live,
-            lock,
-        };
+        self.go_on_behind(last, live, lock)
+    }
+
+    /// Goes on in a new segment, behind a base of `live` bytes that says all.
+    fn go_on_behind(&mut self, last: u64, live: u64, lock: File) -> Result<Opened, StorageError> {
+        remove_segments(self.base, last).map_err(failed(self.base, "written"))?;
+        let file = create_segment(self.base, last + 1).map_err(failed(self.base, "written"))?;
+        let (number, len) = (last + 1, HEADER as u64);
+        let log = Log { base: self.base.to_owned(), file, number, len, sealed: live, live, lock };
         Ok(self.opened(log))
+    }
+
+    /// Writes all that was read as a base; its bytes.
+    fn write_base(&self, last: u64) -> io::Result<u64> {
+        let mut writer = BaseWriter::create(self.base, last)?;
+        self.write_messages(&mut writer)?;
+        writer.finish(&self.kept, self.clock, self.stamp)
     }
 
     fn write_messages(&self, writer: &mut BaseWriter<'_>) -> io::Result<()> {

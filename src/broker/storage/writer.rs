@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 use super::format::{self, Clock};
-use super::log::Log;
+use super::log::{Log, is_long};
 use super::{End, MOST_WAITING, Position, Progress, Report, Shared, weight};
 use crate::broker::config::{Autosave, PersistenceSync};
 use crate::broker::engine::Record;
@@ -28,12 +28,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Files are compacted when they are so many times as long as the state was after the last time.
-const GROWTH: u64 = 4;
-
-/// Bytes below which files are not compacted.
-const SMALL: u64 = 16 << 20;
 
 /// Whether the files can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,7 +331,7 @@ impl Writer {
         if self.compaction.is_some()
             || self.health != Health::Good
             || total < self.compact_at
-            || total < SMALL.max(GROWTH * live)
+            || !is_long(total, live)
         {
             return;
         }
