@@ -3,7 +3,7 @@
 //! Both ends use it. It knows nothing of sessions, and it starts no task: [`Framed::progress`] is
 //! the one await, and it loses nothing when it is cancelled, because all state lives in `self`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -21,13 +21,18 @@ use crate::mqtt::{Packet, ProtocolVersion};
 /// Bytes taken from a transport at once.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Capacity of a written-out buffer that is kept for the next packets; a larger one is given back.
+/// Capacity of a written-out buffer that is kept for the next packets; a larger one is passed on.
 const KEEP_BYTES: usize = 1024;
+
+/// Capacity up to which a written-out buffer is passed on to the thread's next connection.
+const SPARE_BYTES: usize = 256 * 1024;
 
 thread_local! {
     /// Reads land here first, so that a connection with nothing to read owns no buffer, and one
     /// with something to read owns a buffer of just that size.
     static LANDING: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+    /// What the last connection wrote from: grown already, and known to the cache.
+    static SPARE: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
 /// A transport, its buffers and its decoder.
@@ -154,9 +159,13 @@ impl Framed {
     /// Queues what `write` appends, which must be whole packets. Not shown to the tap: for the
     /// broker's side, which writes publications that are encoded already.
     pub fn push_with(&mut self, write: impl FnOnce(&mut BytesMut)) {
-        if !self.broken {
-            write(&mut self.outbox);
+        if self.broken {
+            return;
         }
+        if self.outbox.capacity() == 0 {
+            self.outbox = SPARE.take();
+        }
+        write(&mut self.outbox);
     }
 
     /// The bytes that were read and not yet decoded.
@@ -275,12 +284,21 @@ impl Framed {
             self.unflushed = true;
             *written += count;
         }
-        if self.outbox.capacity() > KEEP_BYTES {
-            self.outbox = BytesMut::new();
-        }
+        self.pass_on_outbox();
         ready!(Pin::new(&mut self.transport).poll_flush(context))?;
         self.unflushed = false;
         Poll::Ready(Ok(()))
+    }
+
+    /// An idle connection keeps no large buffer.
+    fn pass_on_outbox(&mut self) {
+        // What was written from the front is room again.
+        if self.outbox.try_reclaim(KEEP_BYTES + 1) {
+            let outbox = std::mem::take(&mut self.outbox);
+            if outbox.capacity() <= SPARE_BYTES {
+                SPARE.set(outbox);
+            }
+        }
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {

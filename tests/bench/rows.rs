@@ -433,7 +433,7 @@ async fn send_numbered((link, left): &mut (Link, usize), n: usize, topic: &mqttl
 }
 
 /// Filters of one subscribing client, and of one packet.
-const EACH: usize = 10_000;
+const EACH: usize = 100_000;
 const AT_ONCE: usize = 1_000;
 
 /// `count` different filters, of as many clients as it takes.
@@ -468,7 +468,7 @@ async fn match_one(broker: &Broker, holders: Vec<Link>, count: usize) -> Found {
         let place = sent * 7_919 % (holders_count * EACH);
         let topic = topic(format!("many/{}/of/{}", place / EACH, place % EACH));
         publisher.writer.push(&message(&topic, QoS::AtMostOnce, PacketId::FIRST, &payload, false));
-        if sent % 16 == 15 {
+        if sent % 100 == 99 {
             publisher.writer.flush().await;
         }
     }

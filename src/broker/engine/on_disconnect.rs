@@ -55,6 +55,10 @@ impl Engine {
             }
             // mosquitto reads the type first and knows no such packet.
             DecodeErrorKind::ReservedType => Ending::Protocol(reason),
+            // Whatever is wrong with a second CONNECT, it is one. [MQTT-3.1.0-2]
+            _ if error.packet == Some(PacketType::Connect) && connection.state != State::Fresh => {
+                Ending::Protocol(ReasonCode::PROTOCOL_ERROR)
+            }
             _ if reason == ReasonCode::PROTOCOL_ERROR => Ending::Protocol(reason),
             _ => Ending::Malformed(reason),
         };

@@ -3,7 +3,9 @@
 //! Memory is bounded: nothing is taken from the engine while a write is stalled, and a peer that
 //! does not read is read from only for so long.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -60,6 +62,7 @@ pub async fn run(
         framed: Framed::new(transport, Decoder::server(Limits { max_packet_size: CONNECT_LIMIT })),
         certified,
         connected: false,
+        left: false,
         speaks_tls: false,
         version: ProtocolVersion::V311,
         packets: Vec::new(),
@@ -81,6 +84,8 @@ struct Connection {
     certified: Option<Result<String, NoIdentity>>,
     /// CONNECT was handled.
     connected: bool,
+    /// DISCONNECT was read.
+    left: bool,
     /// The first bytes, which were no CONNECT, look like TLS.
     speaks_tls: bool,
     version: ProtocolVersion,
@@ -165,7 +170,10 @@ impl Connection {
                 Ok(Some((Packet::Connect(connect), size))) if !self.connected => {
                     return Batch::Connect(connect, size);
                 }
-                Ok(Some(packet)) => self.packets.push(packet),
+                Ok(Some(packet)) => {
+                    self.left |= matches!(packet.0, Packet::Disconnect(_));
+                    self.packets.push(packet);
+                }
                 Ok(None) => return Batch::Empty,
                 Err(error) => return Batch::Malformed(error),
             }
@@ -289,7 +297,10 @@ impl Connection {
         loop {
             let progress = tokio::select! {
                 progress = self.framed.progress(reading) => progress,
-                () = self.wake.notified() => return Event::Progress,
+                () = self.wake.notified() => {
+                    let_others_go_first().await;
+                    return Event::Progress;
+                }
             };
             match progress {
                 Ok(Progress { read: Some(0), .. }) => return Event::Ended(Loss::Eof),
@@ -308,12 +319,29 @@ impl Connection {
             self.framed.flush().await?;
             self.framed.shutdown().await
         };
-        if let Ok(Ok(())) = timeout(CLOSE_PATIENCE, goodbye).await {
+        let said = timeout(CLOSE_PATIENCE, goodbye).await;
+        // Nothing comes after a DISCONNECT, and nothing of ours is under way that its sender wants.
+        if !self.left && matches!(said, Ok(Ok(()))) {
             let ended = async { while self.framed.discard().await.is_ok_and(|count| count > 0) {} };
             let _ = timeout(LINGER, ended).await;
         }
         loss
     }
+}
+
+/// Puts the task behind those that can run now. tokio runs a task that was woken right after the one
+/// that woke it; a receiver that let the other senders go first finds all that they have for it, and
+/// writes it at once.
+async fn let_others_go_first() {
+    let mut gone = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut gone, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whether a CONNECT is let in. A password's hash takes milliseconds and so a thread of its own.
