@@ -6,6 +6,7 @@ pub mod mosquitto;
 pub mod packets;
 pub mod wire;
 pub mod broker;
+pub mod drivers;
 pub mod tls;
 pub mod paho;
 pub mod paper;
