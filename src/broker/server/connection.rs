@@ -74,6 +74,7 @@ pub async fn run(
     connection.run().await
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none excludes another")]
 struct Connection {
     hub: Arc<Hub>,
     conn: ConnId,
