@@ -357,9 +357,8 @@ fn reload(
 
 /// A log file that was moved away is begun anew; one that cannot be had leaves the old one.
 fn reopen(broker: &Broker, log: &LogQueue, config: &Config) {
-    match LogDestinations::open(&config.log) {
-        Ok(fresh) => log.redirect(fresh),
-        Err(error) => report(&[error], |kind, text| broker.log(kind, text)),
+    if let Err(error) = log.redirect(|| LogDestinations::open(&config.log)) {
+        report(&[error], |kind, text| broker.log(kind, text));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -49,7 +49,8 @@ enum Item {
     Lines(Timestamp, Vec<LogLine>),
     /// Goes to stdout as it is.
     Print(String),
-    Destinations(Box<LogDestinations>),
+    /// Comes as soon as it is open; not at all if it cannot be had.
+    Destinations(mpsc::Receiver<LogDestinations>),
 }
 
 impl LogQueue {
@@ -72,9 +73,14 @@ impl LogQueue {
         self.shared.push(text.len() + LINE, 1, || Item::Print(text));
     }
 
-    /// Writes what comes from now on to these destinations.
-    pub fn redirect(&self, destinations: LogDestinations) {
-        self.shared.push(0, 0, || Item::Destinations(Box::new(destinations)));
+    /// Writes what comes from now on to the destinations that `open` opens, if it can. Its place among
+    /// the lines is taken before: whoever sees a file that was begun anew finds every later line there.
+    pub fn redirect<E>(&self, open: impl FnOnce() -> Result<LogDestinations, E>) -> Result<(), E> {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        self.shared.push(0, 0, || Item::Destinations(receiver));
+        // The receiver is gone only if the writing thread is.
+        let _ = sender.send(open()?);
+        Ok(())
     }
 
     /// Waits until all is written, for a destination that takes nothing only so long.
@@ -130,9 +136,9 @@ impl Shared {
                         // There is nobody to tell.
                         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
                     }
-                    Item::Destinations(fresh) => {
+                    Item::Destinations(opening) => {
                         destinations.flush();
-                        destinations = *fresh;
+                        destinations = opening.recv().unwrap_or(destinations);
                     }
                 }
             }
@@ -188,11 +194,17 @@ mod tests {
         for number in 0..1000 {
             queue.push(&[line(&number.to_string())]);
         }
-        queue.redirect(open("b"));
+        let opened: Result<(), ()> = queue.redirect(|| {
+            let fresh = open("b");
+            queue.push(&[line("the file is there")]);
+            Ok(fresh)
+        });
+        assert_eq!((opened, queue.redirect(|| Err("no such folder"))), (Ok(()), Err("no such folder")));
         queue.push(&[line("last")]);
         queue.flush();
         let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect("was written");
         let numbers: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
-        assert_eq!((read("a"), read("b")), (numbers.join("\n") + "\n", "last\n".to_owned()));
+        assert_eq!(read("a"), numbers.join("\n") + "\n");
+        assert_eq!(read("b"), "the file is there\nlast\n");
     }
 }
