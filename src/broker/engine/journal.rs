@@ -9,10 +9,21 @@ use std::time::Instant;
 
 use bytestring::ByteString;
 
+use crate::broker::config::INSIDE;
 use crate::mqtt::packet::{SubscriptionOptions, Will};
 use crate::mqtt::{PacketId, ProtocolVersion, QoS, TopicFilter};
 
 use super::publication::{Delivery, Publication, SubscriptionIds};
+
+/// How the journal names a listener.
+pub(super) fn listener_number(listener: usize) -> u32 {
+    u32::try_from(listener).unwrap_or(u32::MAX)
+}
+
+/// The listener of such a number, [`INSIDE`] too.
+pub(super) fn listener_of(number: u32) -> usize {
+    if number == u32::MAX { INSIDE } else { number as usize }
+}
 
 /// A session in the journal; never used again for another one.
 pub type Key = u64;

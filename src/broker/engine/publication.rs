@@ -14,6 +14,7 @@ use crate::mqtt::packet::Publish;
 use crate::mqtt::{Packet, PacketId, Properties, Property, ProtocolVersion, QoS, TopicName, codec};
 
 use super::alias::OwnAlias;
+use super::journal;
 use super::limits::COPY_BYTES;
 use super::session::{Identity, SessionId};
 use super::stats::{Entry, Ledger};
@@ -111,8 +112,8 @@ impl Publication {
             origin: SessionId::BROKER,
             serial,
             source: source.map(|(client_id, username, listener)| {
-                let listener = usize::try_from(listener).unwrap_or(usize::MAX);
-                Arc::new(Identity { client_id, username, listener, zone: 0 })
+                // Its zone is looked up when it is asked for: it may be another one by then.
+                Arc::new(Identity { client_id, username, listener: journal::listener_of(listener), zone: 0 })
             }),
             entry: None,
             stored: AtomicBool::new(true),
@@ -133,10 +134,10 @@ impl Publication {
             payload: self.payload.clone(),
             properties: self.properties.clone(),
         };
-        let source = self.source.as_ref().map(|who| {
-            let listener = u32::try_from(who.listener).unwrap_or(u32::MAX);
-            (who.client_id.clone(), who.username.clone(), listener)
-        });
+        let source = self
+            .source
+            .as_ref()
+            .map(|who| (who.client_id.clone(), who.username.clone(), journal::listener_number(who.listener)));
         Stored { publish, serial: self.serial, expires: self.expires, source }
     }
 
@@ -377,6 +378,31 @@ pub(super) fn owned_properties(properties: &Properties) -> Properties {
 #[expect(clippy::disallowed_methods, reason = "a test has to begin at some instant")]
 mod tests {
     use super::*;
+    use crate::broker::config::INSIDE;
+
+    /// What a bridge published is not taken for a client's: no rule is asked for it.
+    #[test]
+    fn the_journal_keeps_who_published() {
+        let topic = TopicName::new("t").expect("a topic");
+        for listener in [0, 3, INSIDE] {
+            let publish = Publish {
+                dup: false,
+                qos: QoS::AtMostOnce,
+                retain: true,
+                topic: topic.clone(),
+                id: None,
+                payload: Bytes::new(),
+                properties: Properties::new(),
+            };
+            let mut publication = Publication::new(publish, SessionId(0), 1, true, Instant::now());
+            let (client_id, username) = ("a".into(), Some("alice".into()));
+            publication.source = Some(Arc::new(Identity { client_id, username, listener, zone: 0 }));
+            let stored = publication.to_journal();
+            let back = Publication::from_journal(stored.clone());
+            assert_eq!(back.source.as_ref().map(|it| it.listener), Some(listener));
+            assert_eq!(back.to_journal(), stored);
+        }
+    }
 
     /// The shared body and the receiver's header are together what the codec makes of the packet.
     #[test]

@@ -4,7 +4,6 @@
 //! Connections do not outlive the process: whoever was connected has vanished when the broker comes
 //! back, and its will is published then (3.1.2.5 allows that).
 
-use crate::broker::config::INSIDE;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +16,7 @@ use super::kept::{Account, Kept};
 use super::publication::{Delivery, after, owned};
 use super::session::{Identity, Lifetime, Session, SessionId};
 use super::subscriptions::Grant;
-use super::{Engine, will};
+use super::{Engine, journal, will};
 
 /// A session that is back, without its client.
 struct Returned {
@@ -130,7 +129,7 @@ impl Engine {
     }
 
     fn identity(&self, client_id: ByteString, username: Option<ByteString>, listener: u32) -> Identity {
-        let listener = if listener == u32::MAX { INSIDE } else { listener as usize };
+        let listener = journal::listener_of(listener);
         Identity { client_id, username, listener, zone: self.config.zone(listener) }
     }
 
@@ -151,7 +150,7 @@ impl Engine {
                 key,
                 client_id: session.identity.client_id.clone(),
                 username: session.identity.username.clone(),
-                listener: u32::try_from(session.identity.listener).unwrap_or(u32::MAX),
+                listener: journal::listener_number(session.identity.listener),
                 version: session.version,
                 lifetime: session.lifetime.as_secs(),
                 connected,
@@ -170,7 +169,7 @@ impl Engine {
                     key,
                     client_id: session.identity.client_id.clone(),
                     username: session.identity.username.clone(),
-                    listener: u32::try_from(session.identity.listener).unwrap_or(u32::MAX),
+                    listener: journal::listener_number(session.identity.listener),
                     will: (**will).clone(),
                     due: None,
                 }))
