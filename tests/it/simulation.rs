@@ -106,6 +106,7 @@ fn config(max_inflight: u16) -> Arc<Config> {
         limits: SessionLimits {
             max_inflight_messages: max_inflight,
             max_queued_messages: 0,
+            allow_duplicate_messages: false,
             ..SessionLimits::default()
         },
         ..Config::default()

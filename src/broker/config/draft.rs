@@ -188,9 +188,10 @@ impl Draft {
 
     fn finish_limits(&mut self) -> SessionLimits {
         let mut limits = std::mem::take(&mut self.limits);
-        let old = self.compat == Compat::V20;
-        limits.max_packet_size = self.max_packet_size.unwrap_or(if old { 0 } else { limits.max_packet_size });
-        limits.allow_duplicate_messages = self.allow_duplicate_messages.unwrap_or(!old);
+        let own = SessionLimits::of(self.compat);
+        limits.max_packet_size = self.max_packet_size.unwrap_or(own.max_packet_size);
+        limits.allow_duplicate_messages =
+            self.allow_duplicate_messages.unwrap_or(own.allow_duplicate_messages);
         limits
     }
 

@@ -186,7 +186,7 @@ pub struct SessionLimits {
     pub retain_available: bool,
     /// Messages are delivered at the QoS of the subscription, even above their own.
     pub upgrade_outgoing_qos: bool,
-    /// A message comes once for each subscription that matches.
+    /// A message comes once for each subscription that matches. Default true (2.1) or false (2.0).
     pub allow_duplicate_messages: bool,
     /// The publisher's right is asked for again when a retained message is delivered.
     pub check_retain_source: bool,
@@ -309,11 +309,20 @@ impl Default for SecurityConfig {
 }
 
 impl Default for SessionLimits {
+    /// Those of 2.1.
     fn default() -> Self {
+        Self::of(Compat::default())
+    }
+}
+
+impl SessionLimits {
+    /// Mosquitto's own, where mosquitto.conf says nothing.
+    pub fn of(compat: Compat) -> Self {
+        let old = compat == Compat::V20;
         Self {
             max_inflight_messages: 20,
             max_queued_messages: 1000,
-            max_packet_size: 2_000_000,
+            max_packet_size: if old { 0 } else { 2_000_000 },
             message_size_limit: 0,
             persistent_client_expiration: None,
             max_inflight_bytes: 0,
@@ -322,7 +331,7 @@ impl Default for SessionLimits {
             queue_qos0_messages: false,
             retain_available: true,
             upgrade_outgoing_qos: false,
-            allow_duplicate_messages: false,
+            allow_duplicate_messages: !old,
             check_retain_source: false,
             clientid_prefixes: None,
             global_max_clients: None,
