@@ -68,6 +68,9 @@ impl Engine {
         self.debug(id, |id| format!("Dropped PUBLISH from {id} {}", phrases::publish_in(publish)));
         let Some(packet_id) = publish.id.filter(|_| publish.qos != QoS::AtMostOnce) else { return };
         if self.sessions.get(id).is_some_and(|session| session.version.is_v5()) {
+            if let Some(connection) = self.connections.get_mut(conn) {
+                connection.unreleased.remove(&packet_id);
+            }
             self.acknowledge(conn, id, publish.qos, packet_id, ReasonCode::QUOTA_EXCEEDED);
         } else {
             self.close(conn, &Ending::OutOfMemory, now);
