@@ -134,7 +134,7 @@ impl Writer {
                 self.stamp();
             }
             if turn.save || ending {
-                self.save();
+                self.save(turn.strict);
             } else if self.dirty && (turn.sync || turn.strict) {
                 self.sync(turn.strict);
             }
@@ -206,6 +206,8 @@ impl Writer {
     /// Writes what was taken, as far as that can be done.
     fn write(&mut self, strict: bool) {
         if self.health == Health::Given {
+            // Or what stands there would keep all that comes from being taken, and so from being dropped.
+            self.buffer.clear();
             self.backlog = Vec::new().into_iter();
             return;
         }
@@ -291,7 +293,7 @@ impl Writer {
         }
     }
 
-    fn save(&mut self) {
+    fn save(&mut self, strict: bool) {
         if self.health == Health::Given {
             let text = format!("Error: {} is not written any more.", self.name);
             (self.report)(LogTypes::ERROR, &text);
@@ -300,8 +302,8 @@ impl Writer {
             (self.report)(LogTypes::INFORMATION, &text);
         }
         if self.dirty || !self.buffer.is_empty() {
-            self.write(false);
-            self.sync(false);
+            self.write(strict);
+            self.sync(strict);
         }
         self.saved = Instant::now();
         self.changes = 0;
