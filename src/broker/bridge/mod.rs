@@ -45,11 +45,11 @@ struct Orders {
 impl Orders {
     /// The newest order, if it was not taken yet.
     fn take(&mut self) -> Option<Order> {
-        match self.channel.has_changed() {
-            Ok(true) => self.channel.borrow_and_update().clone(),
-            Ok(false) => None,
-            Err(_) => Some(Order::Stop),
-        }
+        // Who gives the last order may be gone when it is taken, and without anybody to give orders
+        // there is one: to end.
+        let alone = self.channel.has_changed().is_err();
+        let order = self.channel.borrow_and_update();
+        if order.has_changed() { order.clone() } else { alone.then_some(Order::Stop) }
     }
 
     /// Waits for an order that cannot wait for the next connection.
@@ -164,5 +164,22 @@ impl Drop for Bridges {
         for running in self.running.values() {
             running.task.abort();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_last_order_is_obeyed_though_who_gave_it_is_gone() {
+        let (sender, channel) = watch::channel(None);
+        let mut orders = Orders { channel };
+        assert!(orders.take().is_none());
+        sender.send_replace(Some(Order::Remove));
+        drop(sender);
+        orders.changed().await;
+        assert!(matches!(orders.take(), Some(Order::Remove)));
+        assert!(matches!(orders.take(), Some(Order::Stop)), "there is nobody to wait for");
     }
 }
