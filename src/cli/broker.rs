@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::process::{self, News, PidFile};
-use super::{Exit, complain, mosquitto};
+use super::{Exit, complain};
 use crate::broker::auth::Rules;
 use crate::broker::config::{Compat, Config, Overrides};
 use crate::broker::log::{LogLine, LogTypes};
@@ -202,6 +202,7 @@ fn overrides(args: &Args) -> Overrides {
         verbose: args.verbose,
         compat: args.compat,
         persistence_location: std::env::var_os("MOSQUITTO_PERSISTENCE_LOCATION").map(PathBuf::from),
+        as_mosquitto: args.as_mosquitto,
     }
 }
 
@@ -236,17 +237,8 @@ fn test_config(loaded: &Loaded) -> Exit {
     })
 }
 
-/// Under which name the broker speaks of itself.
-fn banner(args: &Args, config: &Config) -> String {
-    if args.as_mosquitto {
-        format!("mosquitto version {}", mosquitto::version(config.compat))
-    } else {
-        format!("mqttlab version {}", env!("CARGO_PKG_VERSION"))
-    }
-}
-
 async fn serve(args: &Args, loaded: Loaded, log: &LogQueue) -> anyhow::Result<Exit> {
-    let banner = banner(args, &loaded.config);
+    let banner = loaded.config.banner();
     let mut signals = Signals::new().context("cannot listen for signals")?;
     announce(args, &loaded, &banner, log);
     let (mut config, mut rules) = (Arc::new(loaded.config), Arc::new(loaded.rules));

@@ -46,16 +46,6 @@ impl Name {
     }
 }
 
-/// What the broker calls itself under mosquitto's name: the version whose behaviour it has, and what
-/// it is.
-pub(super) fn version(compat: Compat) -> String {
-    let like = match compat {
-        Compat::V20 => "2.0.22",
-        Compat::V21 => "2.1.2",
-    };
-    format!("{like} (mqttlab {})", env!("CARGO_PKG_VERSION"))
-}
-
 /// The broker's arguments, or the code to end with.
 fn read(mut arguments: impl Iterator<Item = OsString>) -> Result<broker::Args, Exit> {
     let mut args = broker::Args::as_mosquitto();
@@ -76,7 +66,7 @@ fn read(mut arguments: impl Iterator<Item = OsString>) -> Result<broker::Args, E
                 return Err(Exit::Success);
             }
             "--version" => {
-                anstream::println!("mosquitto {}", version(Compat::default()));
+                anstream::println!("mosquitto {}", Compat::default().release());
                 return Err(Exit::Success);
             }
             "-p" | "--port" => {
@@ -131,7 +121,7 @@ Usage: mosquitto [-c config_file] [-d] [-h] [-p port] [-q] [-v] [--test-config]
 
 `mqttlab broker --help` says more.
 ",
-        version(Compat::default())
+        Compat::default().release()
     )
 }
 

@@ -13,7 +13,9 @@ use mqttlab::net::Endpoint;
 use nix::unistd::{User, geteuid};
 use tempfile::TempDir;
 
-use crate::support::broker::{OPEN, PATIENCE, Process, connect, folder, program, publish};
+use crate::support::broker::{
+    OPEN, PATIENCE, Process, connect, folder, next_message, program, publish, subscribe,
+};
 use crate::support::mosquitto;
 use crate::support::skip::skipped;
 
@@ -169,6 +171,9 @@ async fn a_distributions_mosquitto_conf_comes_up_and_serves() {
     let mut child = installed.command().spawn().expect("it starts");
     let mut client = connect(&installed.running(), ProtocolVersion::V311, "c").await;
     client.publish(publish("a", "x", QoS::AtLeastOnce)).await.expect("acknowledged");
+    let version = format!("mosquitto version 2.1.2 (mqttlab {})", env!("CARGO_PKG_VERSION"));
+    client.subscribe(subscribe("$SYS/broker/version", QoS::AtMostOnce)).await.expect("granted");
+    assert_eq!(next_message(&mut client).await.payload, version.as_bytes(), "what the log says");
     let pid = installed.pid().expect("a pid file");
     assert_eq!(pid, child.id().to_string());
     if let Some(account) = &installed.account {
@@ -186,7 +191,6 @@ async fn a_distributions_mosquitto_conf_comes_up_and_serves() {
     assert_eq!(child.wait().expect("our child").code(), Some(0));
     assert_eq!(installed.pid(), None, "taken away at the end");
     let log = installed.log();
-    let version = format!("mosquitto version 2.1.2 (mqttlab {})", env!("CARGO_PKG_VERSION"));
     for word in ["starting", "running", "terminating"] {
         assert!(log.contains(&format!(": {version} {word}\n")), "{log}");
     }

@@ -178,7 +178,10 @@ impl Draft {
             sys_interval: interval(self.sys_interval_secs.into()),
             persistence: self.finish_persistence(overrides, &mut diagnostics),
             limits: self.finish_limits(),
-            process: std::mem::take(&mut self.process),
+            process: ProcessConfig {
+                as_mosquitto: overrides.as_mosquitto,
+                ..std::mem::take(&mut self.process)
+            },
             compat: self.compat,
             local_only,
             log: self.finish_log(overrides),

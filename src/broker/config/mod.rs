@@ -51,6 +51,15 @@ impl Compat {
             _ => None,
         }
     }
+
+    /// The version under mosquitto's name: the release whose behaviour this is, and what it is.
+    pub fn release(self) -> String {
+        let like = match self {
+            Self::V20 => "2.0.22",
+            Self::V21 => "2.1.2",
+        };
+        format!("{like} (mqttlab {})", env!("CARGO_PKG_VERSION"))
+    }
 }
 
 /// What the command line says about the configuration.
@@ -64,6 +73,8 @@ pub struct Overrides {
     pub compat: Option<Compat>,
     /// The environment's `MOSQUITTO_PERSISTENCE_LOCATION`; stronger than `persistence_location`.
     pub persistence_location: Option<PathBuf>,
+    /// The program was started under mosquitto's name.
+    pub as_mosquitto: bool,
 }
 
 /// Instead of the index of a listener: the broker's own end of a bridge, which came in by none. No
@@ -156,6 +167,8 @@ pub struct ProcessConfig {
     pub packet_buffer_size: u16,
     /// `--tls-keylog`: where the secrets of TLS sessions are written.
     pub tls_keylog: Option<PathBuf>,
+    /// It goes by mosquitto's name.
+    pub as_mosquitto: bool,
     /// Passphrases of private keys may be asked for on the terminal; never by the file's will.
     pub asks_passphrases: bool,
 }
@@ -256,6 +269,15 @@ impl Config {
             None => draft::Draft::new(overrides.compat.unwrap_or_default()),
         };
         draft.finish(overrides)
+    }
+
+    /// Under which name and version the broker speaks of itself, in the log and in `$SYS`.
+    pub fn banner(&self) -> String {
+        if self.process.as_mosquitto {
+            format!("mosquitto version {}", self.compat.release())
+        } else {
+            format!("mqttlab version {}", env!("CARGO_PKG_VERSION"))
+        }
     }
 
     /// Index into [`Config::security`]: the settings of this listener; [`INSIDE`] has none.

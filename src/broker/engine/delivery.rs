@@ -22,6 +22,7 @@ use super::memory::is_over_budget;
 use super::publication::{Delivery, Frame, Publication, PublishFrame, SubscriptionIds};
 use super::retained::Found;
 use super::session::{Session, SessionId};
+use super::stats::Limit;
 use super::subscriptions::Member;
 use super::{ConnId, Engine, mount, phrases};
 
@@ -125,18 +126,19 @@ impl Engine {
         }
         let limits = &self.config.limits;
         let qos_0 = delivery.qos == QoS::AtMostOnce;
-        let taken = match connection {
+        let behind = |connection: &Connection| {
+            let full = backlogged(connection, limits.max_queued_messages);
+            let lags = connection.outbox.bytes() >= BACKLOG_STEP;
+            full.or_else(|| {
+                (lags && is_over_budget(self.backlog, &self.passing)).then_some(Limit::SlowReaders)
+            })
+        };
+        let behind = connection.as_ref().filter(|_| qos_0).and_then(|(_, connection)| behind(connection));
+        let refused = match connection {
             None if qos_0 && !limits.queue_qos0_messages && !inside::keeps_qos_0(&self.bridged, who) => {
                 return;
             }
-            Some((_, connection)) if qos_0 && is_backlogged(connection, limits.max_queued_messages) => false,
-            Some((_, connection))
-                if qos_0
-                    && connection.outbox.bytes() >= BACKLOG_STEP
-                    && is_over_budget(self.backlog, &self.passing) =>
-            {
-                false
-            }
+            Some(_) if behind.is_some() => behind,
             Some((conn, connection))
                 if session.queue.is_empty() && (qos_0 || session.inflight.has_room(session.window))
                     || qos_0 && !session.queue.holds_qos_0() =>
@@ -151,15 +153,15 @@ impl Engine {
                     connection.outbox.settle(&mut self.backlog);
                     self.outputs.wake(conn, connection);
                 }
-                true
+                None
             }
             // [MQTT-3.1.2-5]
             _ => {
                 let mut pen = self.journal.pen(session.journal_key());
-                session.queue.push(delivery, limits, now, &mut pen)
+                session.queue.push(delivery, limits, now, &mut pen).err()
             }
         };
-        if taken {
+        let Some(limit) = refused else {
             // Said again only after all that waited has gone, or a slow reader would fill the log.
             session.dropping &= !session.queue.is_empty()
                 || session
@@ -167,8 +169,9 @@ impl Engine {
                     .and_then(|conn| self.connections.get(conn))
                     .is_some_and(|it| it.outbox.len() > 1);
             return;
-        }
+        };
         self.stats.publish_dropped += 1;
+        self.stats.refused.add(limit);
         if !std::mem::replace(&mut session.dropping, true) {
             let client_id = &session.identity.client_id;
             self.outputs.log(LogTypes::NOTICE, || {
@@ -338,11 +341,14 @@ fn lowered(own: QoS, granted: QoS, upgrade: bool) -> QoS {
     if upgrade { granted } else { own.min(granted) }
 }
 
-/// True if a QoS 0 message would wait behind more than the limits allow.
-fn is_backlogged(connection: &Connection, max_queued: u32) -> bool {
+/// Which limit has no room for a QoS 0 message behind what waits.
+fn backlogged(connection: &Connection, max_queued: u32) -> Option<Limit> {
     let many = max_queued > 0 && connection.outbox.len() >= max_queued as usize;
     let bytes = connection.outbox.bytes();
-    bytes >= BACKLOG_HARD_BYTES || (many && bytes >= BACKLOG_SOFT_BYTES)
+    if bytes >= BACKLOG_HARD_BYTES {
+        return Some(Limit::SlowReader);
+    }
+    (many && bytes >= BACKLOG_SOFT_BYTES).then_some(Limit::QueuedMessages)
 }
 
 /// Whether a message is within the client's Maximum Packet Size. `[MQTT-3.1.2-24]` of 5.0

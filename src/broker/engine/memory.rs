@@ -14,7 +14,7 @@ use super::limits::{BACKLOG_STEP, BACKLOG_TOTAL_BYTES, COPY_BYTES};
 use super::phrases::{self, Ending};
 use super::publication::Publication;
 use super::session::SessionId;
-use super::stats::Ledger;
+use super::stats::{Ledger, Limit};
 use super::{ConnId, Engine};
 
 /// Bytes that a message takes beside its payload.
@@ -65,6 +65,7 @@ impl Engine {
     /// disconnected without an acknowledgement, as mosquitto does, so that it can send it again.
     pub(super) fn drop_for_memory(&mut self, conn: ConnId, id: SessionId, publish: &Publish, now: Instant) {
         self.stats.publish_dropped += 1;
+        self.stats.refused.add(Limit::Memory);
         self.debug(id, |id| format!("Dropped PUBLISH from {id} {}", phrases::publish_in(publish)));
         let Some(packet_id) = publish.id.filter(|_| publish.qos != QoS::AtMostOnce) else { return };
         if self.sessions.get(id).is_some_and(|session| session.version.is_v5()) {

@@ -61,7 +61,7 @@ pub use journal::{Carried, Key, Record, SessionRecord, WillRecord};
 pub use kept::Kept;
 pub use limits::MAX_TOPIC_SEPARATORS;
 pub use publication::{Frame, Publication, PublishFrame, Stored};
-pub use stats::{Refused, Stats};
+pub use stats::{Limit, Refused, Stats};
 
 use connection::{Connections, State};
 use deadline::{Deadlines, Timer};
@@ -222,22 +222,27 @@ impl Engine {
     pub fn open(&mut self, peer: Peer, now: Instant) -> ConnId {
         let listener = self.config.listeners.get(peer.listener);
         let is_full = |most: Option<u32>, now: u32| most.is_some_and(|most| now >= most);
-        let denied = !peer.bridge
-            && (is_full(
-                listener.and_then(|it| it.max_connections),
-                self.connections.of_listener(peer.listener),
-            ) || is_full(self.config.limits.global_max_connections, self.connections.of_all()));
+        let most = listener.and_then(|it| it.max_connections);
+        let denied = if peer.bridge {
+            None
+        } else if is_full(most, self.connections.of_listener(peer.listener)) {
+            Some(Limit::Connections)
+        } else if is_full(self.config.limits.global_max_connections, self.connections.of_all()) {
+            Some(Limit::AllConnections)
+        } else {
+            None
+        };
         if !peer.bridge {
             self.outputs.log_connection(LogTypes::NOTICE, || match listener {
-                _ if denied => phrases::denied_connection(&peer),
+                _ if denied.is_some() => phrases::denied_connection(&peer),
                 listener => phrases::opened(&peer, listener.map_or(0, |it| it.port)),
             });
         }
-        let counted = !denied && !peer.bridge;
+        let counted = denied.is_none() && !peer.bridge;
         let conn = self.connections.insert(peer, counted, now);
         self.stats.sockets_opened += 1;
-        if denied {
-            self.stats.refused.max_connections += 1;
+        if let Some(limit) = denied {
+            self.stats.refused.add(limit);
             self.drop_connection(conn, now);
             return conn;
         }
@@ -293,7 +298,7 @@ impl Engine {
             State::Closing => return,
         };
         if connection.outbox.answers() > MAX_ANSWERS {
-            self.stats.refused.unread += 1;
+            self.stats.refused.add(Limit::Unread);
             return self.close(conn, &Ending::Unread, now);
         }
         match packet {

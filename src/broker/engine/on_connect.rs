@@ -22,6 +22,7 @@ use super::phrases::{self, Ending};
 use super::publication::owned;
 use super::random::Random;
 use super::session::{Identity, Lifetime, Session, SessionId, Sessions};
+use super::stats::Limit;
 use super::{ConnId, Engine, Peer, will};
 
 /// What shows that a client is who it says.
@@ -118,7 +119,7 @@ impl Engine {
     }
 
     /// Whether a client may have the session of this name.
-    fn admit_session(&self, named: Named, bridge: bool) -> Result<Named, Refusal> {
+    fn admit_session(&mut self, named: Named, bridge: bool) -> Result<Named, Refusal> {
         let session = self.sessions.find(&named.client_id).and_then(|id| self.sessions.get(id));
         // A session of a bridge of ours: mosquitto would let anybody take a bridge's messages.
         if !bridge && session.is_some_and(|session| session.identity.listener == INSIDE) {
@@ -127,6 +128,7 @@ impl Engine {
         // `global_max_clients`: a client that has a session comes in all the same.
         let most = self.config.limits.global_max_clients.filter(|_| !bridge && session.is_none());
         if most.is_some_and(|most| self.sessions.len() >= most as usize) {
+            self.stats.refused.add(Limit::Clients);
             // mosquitto tells 5.0 only; the older versions have a code for it too.
             return Err(Refusal { v3: Some(ReasonCode::V3_SERVER_UNAVAILABLE), v5: ReasonCode::SERVER_BUSY });
         }

@@ -19,6 +19,7 @@ use super::limits::{CLOSE_GRACE, FILTERS_A_TURN};
 use super::phrases::{self, Ending};
 use super::publication::after;
 use super::session::{Identity, Lifetime, SessionId};
+use super::stats::Limit;
 use super::{ConnId, Engine, will};
 
 impl Engine {
@@ -50,7 +51,7 @@ impl Engine {
         let reason = error.reason();
         let ending = match error.kind {
             DecodeErrorKind::TooLarge => {
-                self.stats.refused.max_packet_size += 1;
+                self.stats.refused.add(Limit::PacketSize);
                 Ending::Oversize
             }
             // mosquitto reads the type first and knows no such packet.

@@ -17,6 +17,7 @@ use super::limits::MAX_TOPIC_SEPARATORS;
 use super::phrases::{self, Ending};
 use super::publication::{Publication, owned};
 use super::session::{Identity, SessionId};
+use super::stats::Limit;
 use super::{ConnId, Engine, mount};
 
 impl Engine {
@@ -121,7 +122,7 @@ impl Engine {
         }
         if too_large {
             self.stats.publish_dropped += 1;
-            self.stats.refused.message_size_limit += 1;
+            self.stats.refused.add(Limit::MessageSize);
             // A limit that an administrator imposed. mosquitto says 0x95, which PUBACK and PUBREC may
             // not carry: strict clients fail on it. [MQTT-3.4.2-1], [MQTT-3.5.2-1] of 5.0
             return ReasonCode::QUOTA_EXCEEDED;
@@ -169,7 +170,7 @@ impl Engine {
 
     fn retain(&mut self, publication: &Arc<Publication>) {
         if !self.retained.set(publication, &mut self.journal) {
-            self.stats.refused.retained += 1;
+            self.stats.refused.add(Limit::Retained);
             self.outputs.log(LogTypes::WARNING, || {
                 "Too many retained messages: a new one was not stored.".to_owned()
             });

@@ -17,6 +17,7 @@ use super::phrases::Ending;
 use super::publication::owned;
 use super::retained::Replay;
 use super::session::SessionId;
+use super::stats::Limit;
 use super::subscriptions::{Grant, sees_sys};
 use super::{ConnId, Engine, mount};
 
@@ -33,6 +34,21 @@ pub(super) struct Begun {
 enum Asked {
     Subscribe(Subscribe),
     Unsubscribe(Unsubscribe),
+}
+
+impl Asked {
+    /// As long as the answer will be, as only 5.0 limits it.
+    fn answer_of_full_length(&self) -> Packet {
+        let (properties, codes) = (Properties::new(), |count| vec![ReasonCode::SUCCESS; count]);
+        match self {
+            Self::Subscribe(Subscribe { id, subscriptions, .. }) => {
+                Packet::SubAck(SubAck { id: *id, properties, codes: codes(subscriptions.len()) })
+            }
+            Self::Unsubscribe(Unsubscribe { id, filters, .. }) => {
+                Packet::UnsubAck(UnsubAck { id: *id, properties, codes: codes(filters.len()) })
+            }
+        }
+    }
 }
 
 impl Engine {
@@ -62,6 +78,11 @@ impl Engine {
 
     fn begin(&mut self, conn: ConnId, asked: Asked, now: Instant) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        // Without the answer the client would wait for ever: better it is not begun.
+        // 5: [MQTT-3.1.2-24], [MQTT-3.8.4-1], [MQTT-3.10.4-4]
+        if connection.max_packet_size.is_some() && !connection.takes(&asked.answer_of_full_length()) {
+            return self.close(conn, &Ending::Oversize, now);
+        }
         connection.begun = Some(Box::new(Begun { asked, codes: Vec::new() }));
         self.outputs.wake(conn, connection);
         self.go_on(conn, now);
@@ -156,7 +177,7 @@ impl Engine {
         let filter = match session.subscriptions.get_key_value(filter) {
             Some((filter, _)) => filter.clone(),
             None if short || session.subscriptions.len() >= MAX_SUBSCRIPTIONS => {
-                self.stats.refused.subscriptions += 1;
+                self.stats.refused.add(if short { Limit::Memory } else { Limit::Subscriptions });
                 return ReasonCode::QUOTA_EXCEEDED;
             }
             // A copy, so that the buffer it was read into can go.

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::journal::{Pen, Record};
 use super::publication::Delivery;
+use super::stats::Limit;
 use crate::broker::config::SessionLimits;
 use crate::mqtt::QoS;
 
@@ -25,7 +26,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Appends a message; false if as many or as large ones wait already as the limits allow. As in
+    /// Appends a message; the limit that has no room if as many or as large ones wait already as the limits allow. As in
     /// mosquitto, the message that exceeds `max_queued_bytes` is still taken.
     pub fn push(
         &mut self,
@@ -33,21 +34,25 @@ impl Queue {
         limits: &SessionLimits,
         now: Instant,
         pen: &mut Pen<'_>,
-    ) -> bool {
-        if self.is_full(limits) && self.first_expiry.is_some_and(|at| at <= now) {
+    ) -> Result<(), Limit> {
+        if self.full(limits).is_some() && self.first_expiry.is_some_and(|at| at <= now) {
             self.drop_expired(now, pen);
         }
-        if self.is_full(limits) {
-            return false;
+        if let Some(limit) = self.full(limits) {
+            return Err(limit);
         }
         let order = pen.queued(&delivery);
         self.add(order, delivery);
-        true
+        Ok(())
     }
 
-    fn is_full(&self, limits: &SessionLimits) -> bool {
+    fn full(&self, limits: &SessionLimits) -> Option<Limit> {
         let (count, bytes) = (limits.max_queued_messages, limits.max_queued_bytes);
-        (count > 0 && self.waiting.len() >= count as usize) || (bytes > 0 && self.bytes >= bytes)
+        if count > 0 && self.waiting.len() >= count as usize {
+            Some(Limit::QueuedMessages)
+        } else {
+            (bytes > 0 && self.bytes >= bytes).then_some(Limit::QueuedBytes)
+        }
     }
 
     fn add(&mut self, order: u64, delivery: Delivery) {

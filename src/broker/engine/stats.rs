@@ -61,21 +61,89 @@ pub struct Stats {
     pub refused: Refused,
 }
 
+/// What refuses or drops something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Payloads larger than `message_size_limit`.
+    MessageSize,
+    /// Packets larger than `max_packet_size`.
+    PacketSize,
+    /// Connections beyond `max_connections` of their listener.
+    Connections,
+    /// Connections beyond `global_max_connections`.
+    AllConnections,
+    /// Clients beyond `global_max_clients`.
+    Clients,
+    /// Messages for a client for which as many wait as `max_queued_messages` says.
+    QueuedMessages,
+    /// Messages for a client for which as much waits as `max_queued_bytes` says.
+    QueuedBytes,
+    /// Messages and subscriptions for which `memory_limit` leaves no room.
+    Memory,
+    /// Messages that were not retained, because there are too many or too large ones.
+    Retained,
+    /// Subscriptions of a client that has too many.
+    Subscriptions,
+    /// Clients that asked for more than they read.
+    Unread,
+    /// QoS 0 messages for a client that reads too slowly for the bytes that wait for it.
+    SlowReader,
+    /// QoS 0 messages for slow readers, for whom too much waits in all.
+    SlowReaders,
+}
+
+impl Limit {
+    /// All of them, in the order of the type.
+    pub const ALL: [Self; 13] = [
+        Self::MessageSize,
+        Self::PacketSize,
+        Self::Connections,
+        Self::AllConnections,
+        Self::Clients,
+        Self::QueuedMessages,
+        Self::QueuedBytes,
+        Self::Memory,
+        Self::Retained,
+        Self::Subscriptions,
+        Self::Unread,
+        Self::SlowReader,
+        Self::SlowReaders,
+    ];
+
+    /// Its level in `$SYS/broker/limits/`: the option's name, if it is one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MessageSize => "message_size_limit",
+            Self::PacketSize => "max_packet_size",
+            Self::Connections => "max_connections",
+            Self::AllConnections => "global_max_connections",
+            Self::Clients => "global_max_clients",
+            Self::QueuedMessages => "max_queued_messages",
+            Self::QueuedBytes => "max_queued_bytes",
+            Self::Memory => "memory_limit",
+            Self::Retained => "retained",
+            Self::Subscriptions => "subscriptions",
+            Self::Unread => "unread",
+            Self::SlowReader => "slow_reader",
+            Self::SlowReaders => "slow_readers",
+        }
+    }
+}
+
 /// What each limit refused since the broker started.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// Payloads larger than `message_size_limit`.
-    pub message_size_limit: u64,
-    /// Packets larger than `max_packet_size`.
-    pub max_packet_size: u64,
-    /// Connections beyond `max_connections` and `global_max_connections`.
-    pub max_connections: u64,
-    /// Messages that were not retained, because too many topics have one.
-    pub retained: u64,
-    /// Subscriptions of a client that has too many.
-    pub subscriptions: u64,
-    /// Clients that asked for more than they read.
-    pub unread: u64,
+pub struct Refused([u64; Limit::ALL.len()]);
+
+impl Refused {
+    /// How often this limit did.
+    pub fn count(&self, limit: Limit) -> u64 {
+        self.0[limit as usize]
+    }
+
+    /// Once more.
+    pub(super) fn add(&mut self, limit: Limit) {
+        self.0[limit as usize] += 1;
+    }
 }
 
 /// Counts the messages that are held. They are let go of outside of the engine's lock too, where the

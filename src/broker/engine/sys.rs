@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::broker::config::Compat;
+use crate::broker::config::{Compat, Config};
 use crate::broker::log::LogTypes;
 use crate::mqtt::packet::Publish;
 use crate::mqtt::{Properties, Property, QoS, TopicName};
@@ -17,7 +17,7 @@ use crate::mqtt::{Properties, Property, QoS, TopicName};
 use super::Engine;
 use super::deadline::Timer;
 use super::session::SessionId;
-use super::stats::Stats;
+use super::stats::{Limit, Stats};
 
 /// How mosquitto publishes all of them.
 const QUALITY: QoS = QoS::ExactlyOnce;
@@ -65,13 +65,6 @@ const GAUGES: &[Gauge] = &[
     Gauge { is_new: true, ..gauge(&["$SYS/broker/packet/out/count"], |it| Some(it.waiting)) },
     Gauge { is_new: true, ..gauge(&["$SYS/broker/packet/out/bytes"], |it| Some(it.waiting_bytes)) },
     Gauge { is_new: true, ..gauge(&["$SYS/broker/connections/socket/count"], |it| Some(it.sockets)) },
-    // Ours: what each limit refused.
-    gauge(&["$SYS/broker/limits/message_size_limit/refused"], |it| Some(it.refused.message_size_limit)),
-    gauge(&["$SYS/broker/limits/max_packet_size/refused"], |it| Some(it.refused.max_packet_size)),
-    gauge(&["$SYS/broker/limits/max_connections/refused"], |it| Some(it.refused.max_connections)),
-    gauge(&["$SYS/broker/limits/retained/refused"], |it| Some(it.refused.retained)),
-    gauge(&["$SYS/broker/limits/subscriptions/refused"], |it| Some(it.refused.subscriptions)),
-    gauge(&["$SYS/broker/limits/unread/refused"], |it| Some(it.refused.unread)),
 ];
 
 /// A count whose growth a minute is averaged.
@@ -145,19 +138,21 @@ impl Sys {
     }
 
     /// All topics and what they are to say; `None`: not known.
-    fn topics(&self, compat: Compat, stats: &Stats, now: Instant) -> Vec<(String, Option<String>)> {
+    fn topics(&self, config: &Config, stats: &Stats, now: Instant) -> Vec<(String, Option<String>)> {
         let uptime = now.saturating_duration_since(self.started).as_secs();
         let mut all = vec![
-            (
-                "$SYS/broker/version".to_owned(),
-                Some(format!("mqttlab version {}", env!("CARGO_PKG_VERSION"))),
-            ),
+            ("$SYS/broker/version".to_owned(), Some(config.banner())),
             ("$SYS/broker/uptime".to_owned(), Some(format!("{uptime} seconds"))),
         ];
         for gauge in GAUGES {
-            let value = (gauge.value)(stats).filter(|_| !gauge.is_new || compat != Compat::V20);
+            let value = (gauge.value)(stats).filter(|_| !gauge.is_new || config.compat != Compat::V20);
             let value = value.map(|value| value.to_string());
             all.extend(gauge.topics.iter().map(|topic| ((*topic).to_owned(), value.clone())));
+        }
+        // Ours.
+        for limit in Limit::ALL {
+            let topic = format!("$SYS/broker/limits/{}/refused", limit.name());
+            all.push((topic, Some(stats.refused.count(limit).to_string())));
         }
         for (index, (_, span)) in SPANS.iter().enumerate() {
             for (rate, averages) in RATES.iter().zip(&self.loads) {
@@ -169,8 +164,8 @@ impl Sys {
     }
 
     /// The topics whose value is another than they say.
-    fn changes(&mut self, compat: Compat, stats: &Stats, now: Instant) -> Vec<(String, String)> {
-        let all = self.topics(compat, stats, now);
+    fn changes(&mut self, config: &Config, stats: &Stats, now: Instant) -> Vec<(String, String)> {
+        let all = self.topics(config, stats, now);
         self.shown.resize(all.len(), String::new());
         let mut changed = Vec::new();
         for ((topic, value), shown) in all.into_iter().zip(&mut self.shown) {
@@ -201,7 +196,7 @@ impl Engine {
             return;
         }
         let stats = self.stats();
-        for (topic, value) in self.sys.changes(self.config.compat, &stats, now) {
+        for (topic, value) in self.sys.changes(&self.config, &stats, now) {
             self.announce(&topic, value, true, None, now);
         }
     }
