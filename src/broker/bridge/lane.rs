@@ -132,3 +132,66 @@ impl Lane {
         was
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u16) -> PacketId {
+        PacketId::new(number).expect("not 0")
+    }
+
+    #[test]
+    fn an_identifier_is_taken_until_its_message_is_done_with() {
+        let mut lane = Lane::default();
+        assert!(lane.begin(id(1), Stage::Sent, false));
+        assert!(!lane.begin(id(1), Stage::Sent, false), "another message");
+        assert!(lane.begin(id(1), Stage::Sent, true), "the same one again");
+        assert!(!lane.begin(id(1), Stage::Once, true), "a repeat does not change its quality");
+        lane.open.insert(id(1), Stage::Received);
+        assert!(lane.begin(id(1), Stage::Sent, true), "until it is released");
+        lane.open.insert(id(1), Stage::Released);
+        assert!(!lane.begin(id(1), Stage::Sent, true));
+        lane.open.remove(&id(1));
+        assert!(lane.begin(id(1), Stage::Once, false));
+    }
+
+    #[test]
+    fn a_message_is_released_only_when_it_was_received() {
+        let mut lane = Lane::default();
+        assert!(lane.release(id(1)), "of a connection before this one");
+        for (stage, may) in [
+            (Stage::Once, false),
+            (Stage::Lowered, false),
+            (Stage::Sent, false),
+            (Stage::Received, true),
+            (Stage::Released, true),
+        ] {
+            lane.open.insert(id(2), stage);
+            assert_eq!(lane.release(id(2)), may, "{stage:?}");
+            assert_eq!(lane.open[&id(2)], if may { Stage::Released } else { stage });
+        }
+    }
+
+    #[test]
+    fn stale_identifiers_are_made_fresh_in_blocks_that_leave_out_what_is_open() {
+        let mut lane = Lane::new(Lost::all());
+        assert!(lane.is_stale(id(1)) && lane.is_stale(id(u16::MAX)));
+        assert!(lane.begin(id(u16::MAX), Stage::Sent, false));
+        assert!(!lane.is_stale(id(u16::MAX)), "it is in use: the other broker knows this very message");
+        let block = lane.purge(id(u16::MAX - 1));
+        assert_eq!(block.len(), usize::from(PURGE) - 1);
+        assert_eq!(block[..2], [id(u16::MAX - 1), id(1)], "on behind the last one, and never 0");
+        assert_eq!(lane.purge(id(1000)), [], "one block at a time");
+        assert!(!lane.purged(id(1000)), "a PUBCOMP for something else");
+        for one in block {
+            assert!(lane.is_purging() && lane.purged(one) && !lane.is_stale(one));
+        }
+        assert!(!lane.is_purging());
+        let lane = Lane::new(lane.into_lost());
+        assert!(
+            !lane.is_stale(id(1)) && lane.is_stale(id(1000)),
+            "the next connection goes on with the rest"
+        );
+    }
+}
