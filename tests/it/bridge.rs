@@ -498,6 +498,25 @@ async fn other_addresses_are_tried_in_turn() {
 }
 
 #[tokio::test]
+async fn addresses_that_are_equal_take_turns() {
+    let (first, first_log) = start_bridged(OPEN, Vec::new()).await;
+    let (second, second_log) = start_bridged(OPEN, Vec::new()).await;
+    let mut config = bridge(port(&first), lines(AtLeastOnce));
+    config.addresses.push(("127.0.0.1".to_owned(), port(&second)));
+    config.round_robin = true;
+    let (_near, _log) = start_bridged(OPEN, vec![config]).await;
+    let connected = "Sending CONNACK to far";
+    first_log.wait_for("Sending SUBACK to far", 3).await;
+    // Somebody takes the bridge's session over: its broker is alive, and the other one has its turn.
+    let _thief = connect(&at(port(&first)), V311, "far").await;
+    second_log.wait_for("Sending SUBACK to far", 3).await;
+    let times = |lines: Vec<String>| lines.iter().filter(|line| line.contains(connected)).count();
+    assert_eq!((times(first_log.lines()), times(second_log.lines())), (2, 1), "the bridge and the thief");
+    let _thief = connect(&at(port(&second)), V311, "far").await;
+    first_log.wait_for(connected, 3).await;
+}
+
+#[tokio::test]
 async fn a_reload_adds_changes_and_removes_bridges() {
     let (far, far_log) = start_bridged(OPEN, Vec::new()).await;
     let (near, log) = start_bridged(OPEN, Vec::new()).await;
