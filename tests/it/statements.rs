@@ -44,11 +44,6 @@ const WITHOUT_A_PLACE: &[(Standard, &str, &str)] = &[
     (V5, "U5-3.2.2-8", "binds brokers without subscription identifiers: this one has them"),
     (V5, "U5-3.2.2-9", "binds brokers without shared subscriptions: this one has them"),
     (V311, "MQTT-7.0.0-2", "a claim about every possible peer: nothing beside the standard is needed"),
-    (
-        V311,
-        "MQTT-7.0.0-1",
-        "all rules for clients at once: what a bridge sends is tried in tests/it/bridge.rs, not rule by rule",
-    ),
 ];
 
 /// Statements that a client could see obeyed or broken, but not with this broker, and why.

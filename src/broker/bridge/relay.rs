@@ -58,7 +58,7 @@ pub enum Note {
     Dropping(Way, TopicName, &'static str),
 }
 
-/// See the module. One for each connection.
+/// See the module. One for each connection. What binds clients binds it: `[MQTT-7.0.0-1]`
 #[derive(Debug)]
 pub struct Relay {
     map: TopicMap,
@@ -251,7 +251,8 @@ impl Relay {
         self.end(side).packets.push(packet);
     }
 
-    /// An identifier for a request of our own. Brokers count upwards for their messages, so ours
+    /// An identifier for a request of our own, which nothing under way has. `[MQTT-2.3.1-1]`,
+    /// `[MQTT-2.3.1-2]` 5: `[MQTT-2.2.1-3]`, `[MQTT-4.3.2-1]`. Brokers count upwards for their messages, so ours
     /// come from the end; a message that has the same one waits.
     fn request(&mut self, side: Side, request: Request) -> PacketId {
         let taken: BTreeSet<PacketId> = self.end(side).requests.keys().copied().collect();
@@ -331,7 +332,7 @@ impl Relay {
         Ok(())
     }
 
-    /// A message as the other side is to get it, or why it does not.
+    /// A message as the other side is to get it, with DUP only above QoS 0, or why it does not.
     fn fit(&mut self, way: Way, publish: &Publish) -> Result<Publish, &'static str> {
         let mapped = self.map.map(way, &publish.topic).ok_or("no topic line is for it")?;
         // One more would end the connection to our engine.
@@ -344,11 +345,14 @@ impl Relay {
         if publish.qos == QoS::AtMostOnce && end.congested {
             return Err("too much waits to be written");
         }
+        // 5: [MQTT-3.2.2-11]
         let qos = publish.qos.min(mapped.qos).min(terms.max_qos);
         let id = publish.id.filter(|_| qos != QoS::AtMostOnce);
         let passed = Publish {
+            // [MQTT-3.3.1-1], [MQTT-3.3.1-2] 5: [MQTT-3.3.1-1], [MQTT-3.3.1-2]
             dup: publish.dup && id.is_some(),
             qos,
+            // 5: [MQTT-3.2.2-14]
             retain: publish.retain && terms.retain,
             topic: mapped.topic,
             id,
@@ -364,6 +368,7 @@ impl Relay {
 
     /// Leaves the topic out that the other broker knows by a number.
     fn alias(&mut self, way: Way, mut publish: Publish) -> Publish {
+        // 5: [MQTT-3.2.2-17]
         let most = usize::from(self.there.terms.aliases_out);
         if way == Way::In || most == 0 {
             return publish;
@@ -418,7 +423,8 @@ impl Relay {
         self.settle(way, publish);
     }
 
-    /// Answers a message that the other broker does not get, or not with an answer.
+    /// Answers a message that the other broker does not get, or not with an answer. `[MQTT-4.5.0-2]`
+    /// 5: `[MQTT-4.5.0-2]`
     fn settle(&mut self, way: Way, publish: &Publish) {
         let Some(id) = publish.id else { return };
         let ack = Ack::success(id);
@@ -430,7 +436,8 @@ impl Relay {
         }
     }
 
-    /// PUBREL of the broker where the message began.
+    /// PUBREL of the broker where the message began: it goes on only behind PUBREC, with the message's
+    /// identifier. `[MQTT-4.3.3-1]` 5: `[MQTT-4.3.3-4]`
     fn release(&mut self, way: Way, ack: &Ack) -> Result<(), Fault> {
         let lane = self.lane(way);
         if lane.settled.remove(&ack.id) {
@@ -445,7 +452,8 @@ impl Relay {
         Ok(())
     }
 
-    /// PUBACK of the broker where the message ended.
+    /// PUBACK of the broker where the message ended: its identifier is free.
+    /// `[MQTT-2.3.1-3]`, `[MQTT-4.3.2-1]` 5: `[MQTT-4.3.2-3]`
     fn acknowledged(&mut self, way: Way, ack: &Ack) -> Result<(), Fault> {
         if self.end(way.to()).requests.get(&ack.id) == Some(&Request::Publish) {
             self.end(way.to()).requests.remove(&ack.id);
