@@ -548,3 +548,52 @@ fn passed_on(properties: &Properties) -> Properties {
 fn aliased_len(terms: Terms) -> usize {
     if terms.aliases_out > 0 { 3 } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::config::{BridgeDirection, BridgeTopic};
+    use crate::mqtt::ProtocolVersion::V5;
+    use crate::mqtt::packet::ConnAck;
+
+    /// A message of QoS 2 from here has gone there, under this identifier.
+    fn one_under_way(id: PacketId) -> Relay {
+        let direction = BridgeDirection::Out;
+        let (pattern, qos) = (Some("#".to_owned()), QoS::ExactlyOnce);
+        let (local_prefix, remote_prefix) = (String::new(), "far/".to_owned());
+        let line = BridgeTopic { pattern, direction, qos, local_prefix, remote_prefix };
+        let terms = Terms::of(V5, &ConnAck::default());
+        let map = TopicMap::new(&[line]).expect("a good line");
+        let mut relay = Relay::new(map, terms, terms, Default::default());
+        let topic = TopicName::new("t").expect("a topic");
+        let (payload, properties) = (bytes::Bytes::new(), Properties::new());
+        let publish = Publish { dup: false, qos, retain: false, topic, id: Some(id), payload, properties };
+        relay.receive(Side::Here, Packet::Publish(publish)).expect("in order");
+        let sent = relay.take_packets(Side::There);
+        assert!(
+            matches!(&sent[..], [Packet::Publish(it)] if it.id == Some(id) && *it.topic.as_str() == *"far/t")
+        );
+        assert!(relay.take_packets(Side::Here).is_empty(), "nothing is acknowledged that is not there yet");
+        relay
+    }
+
+    #[test]
+    fn a_step_is_passed_on_only_in_its_turn() {
+        let id = PacketId::FIRST;
+        let ack = || Ack::success(id);
+        let mut relay = one_under_way(id);
+        relay.receive(Side::There, Packet::PubRec(ack())).expect("in order");
+        assert_eq!(relay.take_packets(Side::Here), [Packet::PubRec(ack())]);
+        relay.receive(Side::Here, Packet::PubRel(ack())).expect("in order");
+        assert_eq!(relay.take_packets(Side::There), [Packet::PubRel(ack())]);
+        relay.receive(Side::There, Packet::PubComp(ack())).expect("in order");
+        assert_eq!(relay.take_packets(Side::Here), [Packet::PubComp(ack())]);
+        for (side, early) in [
+            (Side::Here, Packet::PubRel(ack())),
+            (Side::There, Packet::PubComp(ack())),
+            (Side::There, Packet::PubAck(ack())),
+        ] {
+            assert!(matches!(one_under_way(id).receive(side, early), Err(Fault::Protocol(_))));
+        }
+    }
+}
