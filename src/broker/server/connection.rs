@@ -61,8 +61,7 @@ pub async fn run(
         wake,
         framed: Framed::new(transport, Decoder::server(Limits { max_packet_size: CONNECT_LIMIT })),
         certified,
-        connected: false,
-        left: false,
+        stage: Stage::Fresh,
         speaks_tls: false,
         version: ProtocolVersion::V311,
         packets: Vec::new(),
@@ -83,10 +82,7 @@ struct Connection {
     framed: Framed,
     /// The user name of the client's certificate, where its CONNECT has no say.
     certified: Option<Result<String, NoIdentity>>,
-    /// CONNECT was handled.
-    connected: bool,
-    /// DISCONNECT was read.
-    left: bool,
+    stage: Stage,
     /// The first bytes, which were no CONNECT, look like TLS.
     speaks_tls: bool,
     version: ProtocolVersion,
@@ -102,6 +98,17 @@ struct Connection {
 
 /// What was decided cannot be kept: nobody is told, and the connection ends.
 const UNSAFE: Drained = Drained { more: false, close: true };
+
+/// How far the client has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No CONNECT yet.
+    Fresh,
+    /// CONNECT was handled.
+    Connected,
+    /// DISCONNECT was read.
+    Left,
+}
 
 /// What the bytes that are there amount to.
 enum Batch {
@@ -165,14 +172,16 @@ impl Connection {
     }
 
     fn decode(&mut self) -> Batch {
-        self.speaks_tls = !self.connected && looks_like_tls(self.framed.undecoded());
+        self.speaks_tls = self.stage == Stage::Fresh && looks_like_tls(self.framed.undecoded());
         while self.packets.len() < BATCH {
             match self.framed.decode() {
-                Ok(Some((Packet::Connect(connect), size))) if !self.connected => {
+                Ok(Some((Packet::Connect(connect), size))) if self.stage == Stage::Fresh => {
                     return Batch::Connect(connect, size);
                 }
                 Ok(Some(packet)) => {
-                    self.left |= matches!(packet.0, Packet::Disconnect(_));
+                    if matches!(packet.0, Packet::Disconnect(_)) {
+                        self.stage = Stage::Left;
+                    }
                     self.packets.push(packet);
                 }
                 Ok(None) => return Batch::Empty,
@@ -217,7 +226,7 @@ impl Connection {
 
     /// Authenticates outside of the lock, and lets the engine decide.
     async fn connect(&mut self, mut connect: Box<Connect>, size: usize) {
-        self.connected = true;
+        self.stage = Stage::Connected;
         let certified = self.take_identity(&mut connect);
         let max_packet_size = loop {
             let (config, rules) = self.hub.in_force();
@@ -276,7 +285,7 @@ impl Connection {
             self.hub.log(LogTypes::NOTICE, &text);
         }
         self.hub.malformed(self.conn, error);
-        if !self.connected {
+        if self.stage == Stage::Fresh {
             self.version = self.hub.version(self.conn).unwrap_or_default();
         }
     }
@@ -322,7 +331,7 @@ impl Connection {
         };
         let said = timeout(CLOSE_PATIENCE, goodbye).await;
         // Nothing comes after a DISCONNECT, and nothing of ours is under way that its sender wants.
-        if !self.left && matches!(said, Ok(Ok(()))) {
+        if self.stage != Stage::Left && matches!(said, Ok(Ok(()))) {
             let ended = async { while self.framed.discard().await.is_ok_and(|count| count > 0) {} };
             let _ = timeout(LINGER, ended).await;
         }
