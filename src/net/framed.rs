@@ -5,13 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::Transport;
 use super::tap::{Content, Direction, Tap};
@@ -20,6 +20,9 @@ use crate::mqtt::{Packet, ProtocolVersion};
 
 /// Bytes taken from a transport at once.
 const READ_BYTES: usize = 64 * 1024;
+
+/// A read of so many bytes makes the next one expect as much.
+const STREAM_BYTES: usize = 16 * 1024;
 
 /// Capacity of a written-out buffer that is kept for the next packets; a larger one is passed on.
 const KEEP_BYTES: usize = 1024;
@@ -45,6 +48,8 @@ pub struct Framed {
     unflushed: bool,
     /// Writing failed: what is pushed from now on goes nowhere, reading goes on to its end.
     broken: bool,
+    /// The last read was a large one.
+    streams: bool,
     tap: Option<Tap>,
 }
 
@@ -89,6 +94,7 @@ impl Framed {
             outbox: BytesMut::new(),
             unflushed: false,
             broken: false,
+            streams: false,
             tap: None,
         }
     }
@@ -302,6 +308,26 @@ impl Framed {
     }
 
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read =
+            if self.streams { self.poll_read_in_place(context) } else { self.poll_read_landing(context) };
+        if let Poll::Ready(Ok(count)) = read {
+            self.streams = count >= STREAM_BYTES;
+        }
+        read
+    }
+
+    /// Where much comes at once, it is not copied.
+    fn poll_read_in_place(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.inbox.reserve(READ_BYTES);
+        let read = pin!(self.transport.read_buf(&mut self.inbox)).poll(context);
+        if read.is_pending() && self.inbox.is_empty() {
+            // An idle connection holds no buffer.
+            self.inbox = BytesMut::new();
+        }
+        read
+    }
+
+    fn poll_read_landing(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         LANDING.with_borrow_mut(|landing| {
             let mut buffer = ReadBuf::new(landing);
             ready!(Pin::new(&mut self.transport).poll_read(context, &mut buffer))?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqttlab::mqtt::packet::Ack;
-use mqttlab::mqtt::{Packet, PacketId, QoS};
+use mqttlab::mqtt::{Packet, PacketId, QoS, TopicName};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
@@ -182,9 +182,12 @@ async fn work(row: &Row, broker: &Broker) -> Found {
         }
         Work::Connects => {
             let meter = Meter::start(broker);
-            for n in 0..count {
-                Link::open(port, format!("c{n}")).await.close().await;
-            }
+            let visit = |guest: usize| async move {
+                for n in 0..count / GUESTS {
+                    Link::open(port, format!("c{guest}-{n}")).await.close().await;
+                }
+            };
+            all((0..GUESTS).map(|guest| tokio::task::spawn_local(visit(guest))).collect()).await;
             meter.stop(count)
         }
         Work::Idle => {
@@ -227,6 +230,9 @@ async fn work(row: &Row, broker: &Broker) -> Found {
         }
     }
 }
+
+/// Connections that are opened at the same time.
+const GUESTS: usize = 20;
 
 /// How far the two ends of a flow have come, so that no more than a window is under way.
 #[derive(Default)]
@@ -402,34 +408,42 @@ async fn count_in(mut link: Link, mut left: usize, flow: Rc<Flow>) {
     }
 }
 
-/// Each publisher has one message under way.
-async fn fan_in(mut subscriber: Link, publishers: Vec<Link>, each: usize) {
+/// Messages that each of the publishers writes at once, and again when all of them have arrived.
+const BURST: usize = 10;
+
+async fn fan_in(mut subscriber: Link, mut publishers: Vec<Link>, each: usize) {
     let topic = topic("fan/in".to_owned());
-    let mut publishers: Vec<(Link, usize)> = publishers.into_iter().map(|link| (link, each)).collect();
-    let mut left = each * publishers.len();
+    let mut left = vec![each; publishers.len()];
+    let mut under_way = vec![0; publishers.len()];
     for (n, publisher) in publishers.iter_mut().enumerate() {
-        send_numbered(publisher, n, &topic).await;
+        under_way[n] = send_burst(publisher, n, &topic).await;
     }
-    while left > 0 {
+    let mut open = each * publishers.len();
+    while open > 0 {
         subscriber.reader.fill().await;
         while let Some(packet) = subscriber.reader.decoded() {
             let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
             let n = u64::from_be_bytes(publish.payload[..8].try_into().expect("8 bytes"));
-            left -= 1;
             let n = usize::try_from(n).expect("an index");
-            send_numbered(&mut publishers[n], n, &topic).await;
+            open -= 1;
+            left[n] -= 1;
+            under_way[n] -= 1;
+            if under_way[n] == 0 && left[n] > 0 {
+                under_way[n] = send_burst(&mut publishers[n], n, &topic).await;
+            }
         }
     }
 }
 
-async fn send_numbered((link, left): &mut (Link, usize), n: usize, topic: &mqttlab::mqtt::TopicName) {
-    if *left > 0 {
-        *left -= 1;
-        let mut payload = vec![b'x'; 64];
-        payload[..8].copy_from_slice(&(n as u64).to_be_bytes());
-        link.writer.push(&message(topic, QoS::AtMostOnce, PacketId::FIRST, &Bytes::from(payload), false));
-        link.writer.flush().await;
+async fn send_burst(link: &mut Link, n: usize, topic: &TopicName) -> usize {
+    let mut payload = vec![b'x'; 64];
+    payload[..8].copy_from_slice(&(n as u64).to_be_bytes());
+    let payload = Bytes::from(payload);
+    for _ in 0..BURST {
+        link.writer.push(&message(topic, QoS::AtMostOnce, PacketId::FIRST, &payload, false));
     }
+    link.writer.flush().await;
+    BURST
 }
 
 /// Filters of one subscribing client, and of one packet.
