@@ -182,12 +182,8 @@ async fn work(row: &Row, broker: &Broker) -> Found {
         }
         Work::Connects => {
             let meter = Meter::start(broker);
-            let visit = |guest: usize| async move {
-                for n in 0..count / GUESTS {
-                    Link::open(port, format!("c{guest}-{n}")).await.close().await;
-                }
-            };
-            all((0..GUESTS).map(|guest| tokio::task::spawn_local(visit(guest))).collect()).await;
+            let visits = (0..GUESTS).map(|guest| visit(port, guest, count / GUESTS));
+            all(visits.map(tokio::task::spawn_local).collect()).await;
             meter.stop(count)
         }
         Work::Idle => {
@@ -233,6 +229,13 @@ async fn work(row: &Row, broker: &Broker) -> Found {
 
 /// Connections that are opened at the same time.
 const GUESTS: usize = 20;
+
+/// One connection after the other.
+async fn visit(port: u16, guest: usize, count: usize) {
+    for n in 0..count {
+        Link::open(port, format!("c{guest}-{n}")).await.close().await;
+    }
+}
 
 /// How far the two ends of a flow have come, so that no more than a window is under way.
 #[derive(Default)]

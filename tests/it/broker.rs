@@ -99,6 +99,35 @@ async fn a_second_connection_takes_the_session_over() {
     new.ping().await.expect("lives");
 }
 
+/// A client that leaves and is back before the broker has looked has left all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_and_comes_back_at_once_leaves_no_will() {
+    const GOODBYE: &[u8] = b"\xe0\x00";
+    /// CONNECT of `raw` with a will, `w`: `gone`.
+    const WITH_WILL: &[u8] = b"\x10\x18\x00\x04MQTT\x04\x06\x00\x00\x00\x03raw\x00\x01w\x00\x04gone";
+    let broker = start(Medium::Sockets).await;
+    let mut watch = connect(&broker.endpoint(0), V311, "watch").await;
+    watch.subscribe(subscribe("#", AtMostOnce)).await.expect("granted");
+    let mut old: Option<TcpStream> = None;
+    for _ in 0..200 {
+        let mut new = match old.take() {
+            Some(mut old) => {
+                old.write_all(GOODBYE).await.expect("sent");
+                socket(port(&broker)).await
+            }
+            None => socket(port(&broker)).await,
+        };
+        new.write_all(WITH_WILL).await.expect("sent");
+        let mut answer = [0; 4];
+        new.read_exact(&mut answer).await.expect("let in");
+        assert_eq!(answer, CONNACK);
+        old = Some(new);
+    }
+    old.expect("one").write_all(GOODBYE).await.expect("sent");
+    watch.publish(publish("end", "", AtMostOnce)).await.expect("sent");
+    assert_eq!(next_message(&mut watch).await.topic.as_str(), "end", "and no will before");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_clients_come_at_once_with_their_passwords() {
     let folder = folder("listener 0 127.0.0.1\n");

@@ -397,6 +397,12 @@ impl Engine {
         self.connections.get(conn).is_some_and(|connection| connection.session().is_some())
     }
 
+    /// True if a client of this identifier is connected, so that another one would take over.
+    pub fn has_client(&self, client_id: &str) -> bool {
+        let session = self.sessions.find(client_id).and_then(|id| self.sessions.get(id));
+        session.is_some_and(|session| session.conn.is_some())
+    }
+
     /// True when the engine has ended this connection, whether or not its last frames were taken.
     pub fn is_closing(&self, conn: ConnId) -> bool {
         self.connections.get(conn).is_none_or(|connection| connection.state == State::Closing)

@@ -107,8 +107,12 @@ pub async fn serve(hub: Arc<Hub>, door: Arc<Door>, mut accepted: Accepted) {
             guard.because(loss);
         }
         Ok((Entered::Http(transport, request), _)) => {
+            // It counts as a connection meanwhile, and has no longer than others have to say CONNECT.
+            tokio::select! {
+                () = http::answer(transport, &request, door.config.http_dir.as_deref()) => {}
+                () = wake.notified() => {}
+            }
             guard.because(Loss::Eof);
-            http::answer(transport, &request, door.config.http_dir.as_deref()).await;
         }
         Ok((Entered::Gone, _)) => guard.because(Loss::Eof),
         Err(text) => {

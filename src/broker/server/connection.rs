@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::{spawn_blocking, yield_now};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::hub::{Authenticated, BATCH, Hub};
 use crate::broker::auth::{AuthFailure, Rules};
@@ -36,6 +36,11 @@ const STALL_CREDIT: usize = 1024;
 /// How often a connection with a stalled write asks whether it is wanted at all: a wake-up does not
 /// reach it, because its frames wait already.
 const STALL_CHECK: Duration = Duration::from_secs(5);
+
+/// How long a connection that would take another one's session over lets that one speak first, and
+/// how often it looks.
+const LAST_WORDS: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How long a closing connection waits for its last bytes to be taken.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -73,7 +78,6 @@ pub async fn run(
     connection.run().await
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none excludes another")]
 struct Connection {
     hub: Arc<Hub>,
     conn: ConnId,
@@ -228,6 +232,7 @@ impl Connection {
     async fn connect(&mut self, mut connect: Box<Connect>, size: usize) {
         self.stage = Stage::Connected;
         let certified = self.take_identity(&mut connect);
+        let_the_old_one_leave(&self.hub, &connect.client_id).await;
         let max_packet_size = loop {
             let (config, rules) = self.hub.in_force();
             let zone = config.zone(self.peer.listener);
@@ -337,6 +342,18 @@ impl Connection {
         }
         loss
     }
+}
+
+/// Who says goodbye and comes back at once is not to be taken for its own rival: a DISCONNECT that has
+/// arrived on the old connection is read first, or the will would be sent.
+async fn let_the_old_one_leave(hub: &Hub, client_id: &str) {
+    let gone = async {
+        while !client_id.is_empty() && hub.has_client(client_id) {
+            sleep(LOOK).await;
+        }
+    };
+    // Who does not leave is thrown out.
+    let _ = timeout(LAST_WORDS, gone).await;
 }
 
 /// Puts the task behind those that can run now. tokio runs a task that was woken right after the one

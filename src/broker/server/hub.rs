@@ -220,6 +220,11 @@ impl Hub {
         self.core.lock().engine.is_connected(conn)
     }
 
+    /// True if a client of this identifier is connected.
+    pub fn has_client(&self, client_id: &str) -> bool {
+        self.core.lock().engine.has_client(client_id)
+    }
+
     /// True when the engine has ended this connection.
     pub fn is_closing(&self, conn: ConnId) -> bool {
         self.core.lock().engine.is_closing(conn)

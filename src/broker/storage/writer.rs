@@ -146,7 +146,7 @@ impl Writer {
                 }
                 return;
             }
-            self.compact_if_worth();
+            self.compact_if_worth(turn.strict);
         }
     }
 
@@ -328,13 +328,18 @@ impl Writer {
         }
     }
 
-    fn compact_if_worth(&mut self) {
+    fn compact_if_worth(&mut self, strict: bool) {
         let (total, live) = self.log.sizes();
         if self.compaction.is_some()
             || self.health != Health::Good
             || total < self.compact_at
             || !is_long(total, live)
         {
+            return;
+        }
+        // An error of making safe is told once: it must not be lost among those of compacting.
+        self.sync(strict);
+        if self.health != Health::Good {
             return;
         }
         let started = self.log.rotate().and_then(|compaction| {

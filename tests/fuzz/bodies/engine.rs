@@ -221,6 +221,10 @@ impl Wire {
 
     /// What was sent here.
     fn check(&mut self, version: ProtocolVersion) {
+        if self.output.is_empty() {
+            // What it speaks is not known before it was answered.
+            return;
+        }
         let client = self.client.get_or_insert_with(|| Decoder::client(version, Limits::default()));
         while let Some((packet, size)) = client.decode(&mut self.output).expect("a broker's packets") {
             assert!(size <= self.max_packet_size, "{packet:?} is larger than the client takes");
