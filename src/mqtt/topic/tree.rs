@@ -4,7 +4,7 @@
 //! memory and time in proportion to its length, and never the thread's stack. Knows nothing of
 //! subscribers or messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use slab::Slab;
 use smallvec::SmallVec;
@@ -41,13 +41,19 @@ enum Children {
     #[default]
     None,
     One(Box<str>, NodeId),
-    Many(BTreeMap<Box<str>, NodeId>),
+    Few(BTreeMap<Box<str>, NodeId>),
+    /// Found at one place instead of by halving, each half of which is far away in memory.
+    Many(HashMap<Box<str>, NodeId>),
 }
+
+/// Children up to which halving is as fast.
+const FEW: usize = 64;
 
 impl Children {
     fn get(&self, level: &str) -> Option<NodeId> {
         match self {
             Self::One(name, id) => (**name == *level).then_some(*id),
+            Self::Few(map) => map.get(level).copied(),
             Self::Many(map) => map.get(level).copied(),
             Self::None => None,
         }
@@ -56,7 +62,11 @@ impl Children {
     fn insert(&mut self, level: &str, id: NodeId) {
         *self = match std::mem::take(self) {
             Self::None => Self::One(level.into(), id),
-            Self::One(name, other) => Self::Many(BTreeMap::from([(name, other), (level.into(), id)])),
+            Self::One(name, other) => Self::Few(BTreeMap::from([(name, other), (level.into(), id)])),
+            Self::Few(mut map) => {
+                map.insert(level.into(), id);
+                if map.len() > FEW { Self::Many(map.into_iter().collect()) } else { Self::Few(map) }
+            }
             Self::Many(mut map) => {
                 map.insert(level.into(), id);
                 Self::Many(map)
@@ -67,6 +77,12 @@ impl Children {
     fn remove(&mut self, id: NodeId, level: &str) {
         match self {
             Self::One(_, child) if *child == id => *self = Self::None,
+            Self::Few(map) => {
+                map.remove(level);
+                if map.is_empty() {
+                    *self = Self::None;
+                }
+            }
             Self::Many(map) => {
                 map.remove(level);
                 if map.is_empty() {
@@ -215,7 +231,11 @@ impl<V> TopicTree<V> {
             match &node.children {
                 Children::None => {}
                 Children::One(name, id) => todo.push((depth, name, *id)),
-                Children::Many(map) => todo.extend(map.iter().map(|(name, id)| (depth, &**name, *id))),
+                Children::Few(map) => todo.extend(map.iter().map(|(name, id)| (depth, &**name, *id))),
+                Children::Many(map) => {
+                    todo.extend(map.iter().map(|(name, id)| (depth, &**name, *id)));
+                    todo[from..].sort_unstable();
+                }
             }
             todo.extend(node.plus.map(|id| (depth, "+", id)));
             todo.extend(node.hash.map(|id| (depth, "#", id)));
@@ -252,6 +272,29 @@ mod tests {
             tree.entry(path, || (*path).to_owned());
         }
         tree
+    }
+
+    #[test]
+    fn many_children_are_found_and_walked_in_order_like_few() {
+        let names: Vec<String> = (0..3 * FEW).map(|n| format!("a/{n:04}")).collect();
+        let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut tree = tree(&paths);
+        for name in &names {
+            let mut found = vec![];
+            tree.for_each_match(name, |value| found.push(value.clone()));
+            assert_eq!(found, [name.clone()]);
+        }
+        let mut walked = vec![];
+        tree.walk(|_, _, value| {
+            walked.extend(value.cloned());
+            true
+        });
+        assert_eq!(walked, names);
+        for name in &names {
+            assert_eq!(tree.remove(name).as_ref(), Some(name));
+        }
+        assert!(tree.is_empty());
+        tree.for_each_match("a/0001", |_| panic!("nothing is left"));
     }
 
     #[test]
