@@ -282,7 +282,7 @@ mod tests {
         for name in &names {
             let mut found = vec![];
             tree.for_each_match(name, |value| found.push(value.clone()));
-            assert_eq!(found, [name.clone()]);
+            assert_eq!(found.as_slice(), std::slice::from_ref(name));
         }
         let mut walked = vec![];
         tree.walk(|_, _, value| {
