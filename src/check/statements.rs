@@ -19,6 +19,8 @@ pub struct Statement {
     pub role: String,
     /// Whether a black-box run against a broker can test it: `yes`, `partly…`, `no…`.
     pub broker_testable: String,
+    /// Whether watching a client can test it: `yes`, `partly…`, `no…`.
+    pub client_testable: String,
     /// In our words.
     pub paraphrase: String,
 }
@@ -72,7 +74,8 @@ fn read(numbered: &str, prefix: &str) -> Catalogue {
                 section: fields.next()?,
                 role: fields.next()?,
                 broker_testable: fields.next()?,
-                paraphrase: fields.nth(1)?,
+                client_testable: fields.next()?,
+                paraphrase: fields.next()?,
             };
             Some((statement.id.clone(), statement))
         })

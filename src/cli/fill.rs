@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(loaded.cases.len(), 1, "{:?}", loaded.diagnostics);
         let mut marks = Marks::default();
         let id = CaseId { file: name, scenario: "acl".into(), variant: String::new(), row: Some(1) };
-        let case = CaseInfo { id, title: String::new(), spec: Vec::new(), points: None, place: None };
+        let case = CaseInfo { id, ..CaseInfo::default() };
         let outcome = Outcome {
             case,
             verdict: Verdict::Passed,

@@ -1,5 +1,6 @@
 //! The event log: one line of JSON an event, in the order in which things happened.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::verdict::{CaseId, CaseInfo, Outcome};
@@ -79,8 +80,10 @@ pub enum WireSide {
     Sent,
     /// Broker to client: `<`.
     Received,
-    /// Opened, closed, reset: `*`.
+    /// The connection ended: closed, reset, or cut by an error: `*`.
     Link,
+    /// A remark of the scenario or of the runner: `*`.
+    Note,
 }
 
 /// A packet or connection event of one client.
@@ -88,10 +91,45 @@ pub enum WireSide {
 pub struct WireEvent {
     /// The client's name in the scenario.
     pub client: String,
+    /// Which of the case's connections, from 1 in the order in which they were opened; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub conn: u32,
     /// Direction.
     pub side: WireSide,
     /// In notation: `PUBLISH a "x" qos=1 id=1`, `close`, `hex 10 0c …`. Secrets redacted.
     pub line: String,
+    /// The packet as it was on the wire, secrets overwritten with asterisks; `None` where it is no
+    /// packet, and where what is secret in it could not be told.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hexadecimal")]
+    pub bytes: Option<Bytes>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(conn: &u32) -> bool {
+    *conn == 0
+}
+
+/// Bytes as hex digits.
+mod hexadecimal {
+    use bytes::Bytes;
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::text::{hex, parse_hex};
+
+    #[expect(clippy::ref_option, reason = "as serde calls it")]
+    pub fn serialize<S: Serializer>(bytes: &Option<Bytes>, to: S) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => to.serialize_str(&hex(bytes)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Bytes>, D::Error> {
+        let digits = String::deserialize(from)?;
+        let bytes = parse_hex(&digits).ok_or_else(|| D::Error::custom("these are no pairs of hex digits"))?;
+        Ok(Some(bytes.into()))
+    }
 }
 
 impl WireEvent {
@@ -100,7 +138,7 @@ impl WireEvent {
         let arrow = match self.side {
             WireSide::Sent => '>',
             WireSide::Received => '<',
-            WireSide::Link => '*',
+            WireSide::Link | WireSide::Note => '*',
         };
         format!("{} {arrow} {}", self.client, self.line)
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Names a case everywhere: in reports, on the command line (`--only`), in baselines.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct CaseId {
     /// Path of the scenario file as given, or of the lab sheet.
     pub file: String,
@@ -115,8 +115,38 @@ pub enum RowMark {
     Unknown,
 }
 
+/// How binding a scenario is (RFC 2119 words of the standard).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Fails the run.
+    #[default]
+    Must,
+    /// Reported; fails only under `--strict`.
+    Should,
+    /// Reported.
+    May,
+}
+
+impl Level {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+    fn is_must(&self) -> bool {
+        *self == Self::Must
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+            Self::May => "MAY",
+        })
+    }
+}
+
 /// What is known of a case before it runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct CaseInfo {
     /// Its name everywhere.
     pub id: CaseId,
@@ -125,6 +155,15 @@ pub struct CaseInfo {
     /// Statement ids it covers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spec: Vec<String>,
+    /// How binding it is.
+    #[serde(default, skip_serializing_if = "Level::is_must")]
+    pub level: Level,
+    /// Tags of the scenario.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Protocol revision of its clients: `3.1.1`; what `spec` is of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
     /// Points for passing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<f64>,

@@ -18,7 +18,7 @@ use crate::client::{Client, Event};
 use crate::mqtt::packet::Publish;
 use crate::mqtt::{Packet, ProtocolVersion, QoS, TopicFilter, TopicName};
 use crate::net::tap::Content;
-use crate::record::WireSide;
+use crate::record::{WireEvent, WireSide};
 use crate::scenario::op::{Reply, Request};
 
 /// Topics of the broker's own, which nobody can publish a probe to.
@@ -78,7 +78,8 @@ async fn published(
         return Ok(());
     };
     let line = print(&Content::Packet(&Packet::Publish(seen)), &Bytes::new(), ProtocolVersion::V311);
-    at.context.recorder.wire("witness", WireSide::Received, line, Instant::now());
+    let wire = WireEvent { client: "witness".into(), conn: 0, side: WireSide::Received, line, bytes: None };
+    at.context.recorder.wire(wire, Instant::now());
     Err(at.failed(EXPECTED, "the witness received it"))
 }
 

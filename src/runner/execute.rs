@@ -23,9 +23,9 @@ use super::target::{Plan, Target};
 use super::traces;
 use super::verdict::{Found, judge};
 use super::{Clock, RunOptions};
-use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict};
+use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Level, Outcome, Verdict};
 use crate::scenario::op::{Op, Reply, Step, TargetAction};
-use crate::scenario::{Body, Case};
+use crate::scenario::{self, Body, Case};
 
 /// What a run gives every case.
 #[derive(Debug)]
@@ -54,8 +54,19 @@ pub fn case_info(case: &Case) -> CaseInfo {
         id: case_id(case),
         title: case.name.clone(),
         spec: case.spec.clone(),
+        level: level(case.level),
+        tags: case.tags.clone(),
+        protocol: case.protocol.to_string(),
         points: case.points,
         place: Some(place(&case.span)),
+    }
+}
+
+fn level(level: scenario::Level) -> Level {
+    match level {
+        scenario::Level::Must => Level::Must,
+        scenario::Level::Should => Level::Should,
+        scenario::Level::May => Level::May,
     }
 }
 

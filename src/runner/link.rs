@@ -284,11 +284,12 @@ async fn serve(mut client: Client, inbox: Inbox, mut commands: Commands, watch: 
                 // The session answered it; for the application it is no new message.
                 Event::Repeated(_) => {}
                 Event::Closed(closed) => {
-                    watch.recorder.link(&watch.client, &closed.to_string());
+                    watch.recorder.ended(&watch.client, &closed.to_string());
                     inbox.end(closed.to_string(), false);
                     return client.into_session();
                 }
                 Event::Malformed(error) => {
+                    watch.recorder.ended(&watch.client, "given up: what came is no packet");
                     inbox.end(error.to_string(), true);
                     return client.into_session();
                 }

@@ -54,13 +54,13 @@ impl Actor<'_> {
                 }
                 WireStepKind::SendClose => {
                     self.leave(Command::Drop).await;
-                    at.context.recorder.link(&self.spec.name, "closed by the client");
+                    at.context.recorder.ended(&self.spec.name, "closed by the client");
                 }
                 WireStepKind::Expect(alternatives) => {
                     self.expect_packet(at, step, alternatives, &mut progress).await?;
                 }
                 WireStepKind::Optional(line) => progress.optional.push(line),
-                WireStepKind::Note(text) => at.context.recorder.link(&self.spec.name, text),
+                WireStepKind::Note(text) => at.context.recorder.remark(&self.spec.name, text),
             }
         }
         Ok(())

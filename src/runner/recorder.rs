@@ -3,7 +3,7 @@
 //! Decides nothing; the schedule hands the finished list on as a whole, so that the events of
 //! cases that run beside each other do not mix.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const LAST_LINES: usize = 24;
 pub const PROBE: &str = "mqttlab-probe-";
 /// What stands in place of a secret.
 const HIDDEN: &str = "***";
+/// What stands in place of each byte of one.
+const STAR: u8 = b'*';
 
 /// The events of one case; clones share them.
 #[derive(Debug, Clone)]
@@ -47,6 +49,9 @@ struct State {
     dropped: usize,
     last: VecDeque<String>,
     secrets: Vec<String>,
+    /// Connections so far, and the latest of each client.
+    opened: u32,
+    open: BTreeMap<String, u32>,
     traces: Traces,
     /// Probes that came: client and topic.
     probes: Vec<(String, TopicName)>,
@@ -87,9 +92,8 @@ impl Recorder {
     }
 
     /// Adds a packet or a connection event.
-    pub fn wire(&self, client: &str, side: WireSide, line: String, at: Instant) {
-        let line = self.redact(line);
-        let wire = WireEvent { client: client.to_owned(), side, line };
+    pub fn wire(&self, mut wire: WireEvent, at: Instant) {
+        wire.line = self.redact(wire.line);
         let at = self.seconds(at);
         let mut state = self.0.state.lock();
         if state.last.len() == LAST_LINES {
@@ -104,9 +108,20 @@ impl Recorder {
         state.events.push(Event { at, kind: EventKind::Wire { case: self.0.case.clone(), wire } });
     }
 
-    /// A connection event that happens now.
-    pub fn link(&self, client: &str, line: &str) {
-        self.wire(client, WireSide::Link, line.to_owned(), Instant::now());
+    /// The latest connection of a client ends now.
+    pub fn ended(&self, client: &str, how: &str) {
+        self.say(client, WireSide::Link, how);
+    }
+
+    /// A remark of the scenario about a client.
+    pub fn remark(&self, client: &str, text: &str) {
+        self.say(client, WireSide::Note, text);
+    }
+
+    fn say(&self, client: &str, side: WireSide, line: &str) {
+        let conn = self.0.state.lock().open.get(client).copied().unwrap_or_default();
+        let wire = WireEvent { client: client.to_owned(), conn, side, line: line.to_owned(), bytes: None };
+        self.wire(wire, Instant::now());
     }
 
     /// Adds lines of the broker's log.
@@ -146,10 +161,17 @@ impl Recorder {
         std::mem::take(&mut self.0.state.lock().events)
     }
 
-    /// A tap that records what one client sends and receives.
+    /// A tap that records what one client sends and receives on one more connection.
     pub fn tap(&self, client: &str, version: ProtocolVersion) -> Tap {
         let recorder = self.clone();
         let client = client.to_owned();
+        let conn = {
+            let mut state = self.0.state.lock();
+            state.opened += 1;
+            let conn = state.opened;
+            state.open.insert(client.clone(), conn);
+            conn
+        };
         Tap::new(move |tapped: Tapped<'_>| {
             let side = match tapped.direction {
                 Direction::In => WireSide::Received,
@@ -165,8 +187,41 @@ impl Recorder {
                 _ => {}
             }
             let line = print(&tapped.content, &tapped.bytes, version);
-            recorder.wire(&client, side, line, tapped.at);
+            let bytes = recorder.shown(&tapped);
+            let wire = WireEvent { client: client.clone(), conn, side, line, bytes };
+            recorder.wire(wire, tapped.at);
         })
+    }
+
+    /// The bytes of a packet, its secrets overwritten; `None` where they cannot be told from the rest.
+    fn shown(&self, tapped: &Tapped<'_>) -> Option<Bytes> {
+        let bytes = match &tapped.content {
+            Content::Packet(Packet::Connect(connect)) => match &connect.password {
+                // The last field of a CONNECT.
+                Some(password) if tapped.bytes.ends_with(password) => {
+                    let kept = tapped.bytes.len() - password.len();
+                    let stars = std::iter::repeat_n(STAR, password.len());
+                    tapped.bytes[..kept].iter().copied().chain(stars).collect()
+                }
+                Some(_) => return None,
+                None => tapped.bytes.to_vec(),
+            },
+            Content::Raw if is_connect(&tapped.bytes) => return None,
+            _ => tapped.bytes.to_vec(),
+        };
+        Some(self.overwrite(bytes).into())
+    }
+
+    /// The bytes with an asterisk in place of each byte of a secret of this run.
+    fn overwrite(&self, mut bytes: Vec<u8>) -> Vec<u8> {
+        let state = self.0.state.lock();
+        let in_clear = |secret: &&[u8]| secret.iter().any(|byte| *byte != STAR);
+        for secret in state.secrets.iter().map(String::as_bytes).filter(in_clear) {
+            while let Some(at) = bytes.windows(secret.len()).position(|part| part == secret) {
+                bytes[at..at + secret.len()].fill(STAR);
+            }
+        }
+        bytes
     }
 
     /// The text without the secrets of this run.
@@ -192,12 +247,16 @@ pub fn print(content: &Content<'_>, bytes: &Bytes, version: ProtocolVersion) -> 
         }
         Content::Packet(packet) => notation::print(packet, version),
         // Raw bytes of the CONNECT type may hold a password anywhere.
-        Content::Raw if bytes.first().is_some_and(|byte| byte >> 4 == 1) => {
+        Content::Raw if is_connect(bytes) => {
             format!("hex {} ({} bytes of a CONNECT, not shown)", text::hex(&bytes[..1]), bytes.len())
         }
         Content::Raw => format!("hex {}", text::hex(bytes)),
         Content::Malformed(error) => malformed(error, bytes),
     }
+}
+
+fn is_connect(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|byte| byte >> 4 == 1)
 }
 
 fn malformed(error: &DecodeError, bytes: &Bytes) -> String {
@@ -210,6 +269,7 @@ fn malformed(error: &DecodeError, bytes: &Bytes) -> String {
 mod tests {
     use super::*;
     use crate::mqtt::packet::Connect;
+    use crate::text::hex;
 
     #[tokio::test]
     async fn passwords_and_secrets_never_get_in() {
@@ -228,7 +288,10 @@ mod tests {
         tap.record(Direction::Out, bytes, Content::Raw);
         recorder.note("the password is 0123456789abcdef");
         recorder.broker_log(vec!["0123456789abcdef".into()]);
-        let all = serde_json::to_string(&recorder.finish()).expect("plain data");
+        let events = recorder.finish();
+        let all = serde_json::to_string(&events).expect("plain data");
+        let shown = hex(b"open sesame");
+        assert!(!all.contains(&shown) && all.contains(&hex(b" ***********")), "{all}");
         assert!(!all.contains("open sesame") && !all.contains("0123456789abcdef"), "{all}");
         assert!(all.contains("bob") && all.contains(HIDDEN), "{all}");
     }

@@ -10,7 +10,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("text", &[]),
     ("diagnostic", &[]),
     ("mqtt", &["text"]),
-    ("record", &["mqtt", "diagnostic"]),
+    ("record", &["mqtt", "diagnostic", "text"]),
     // `tls` only for the names of TLS failures.
     ("scenario", &["mqtt", "diagnostic", "text", "tls"]),
     ("check", &["mqtt", "record"]),

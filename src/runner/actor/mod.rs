@@ -198,7 +198,7 @@ impl<'a> Actor<'a> {
             Close::Drop => Command::Drop,
         };
         self.leave(last).await;
-        at.context.recorder.link(&self.spec.name, "closed by the client");
+        at.context.recorder.ended(&self.spec.name, "closed by the client");
         Ok(())
     }
 

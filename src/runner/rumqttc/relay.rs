@@ -74,7 +74,7 @@ impl Relay {
         if let Some(answered) = self.answered.take() {
             let _ = answered.send(Seen::Closed(closed.clone())).await;
         }
-        self.watch.recorder.link(&self.watch.client, &closed.to_string());
+        self.watch.recorder.ended(&self.watch.client, &closed.to_string());
         let how = if from_broker.malformed {
             "ended by bytes that are no packet".into()
         } else {

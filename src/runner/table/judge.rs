@@ -42,12 +42,12 @@ pub struct Line(WireEvent);
 
 impl Line {
     fn new(client: &str, side: WireSide, line: String) -> Self {
-        Self(WireEvent { client: client.to_owned(), side, line })
+        Self(WireEvent { client: client.to_owned(), conn: 0, side, line, bytes: None })
     }
 
     /// Writes it into the event log.
     pub fn record(&self, recorder: &Recorder) {
-        recorder.wire(&self.0.client, self.0.side, self.0.line.clone(), Instant::now());
+        recorder.wire(self.0.clone(), Instant::now());
     }
 }
 

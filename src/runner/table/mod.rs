@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::RunOptions;
 use super::context::Context;
-use super::execute::case_id;
+use super::execute::{case_id, case_info};
 use super::outcome::{Trouble, place};
 use super::verdict::Found;
 use crate::mqtt::TopicName;
@@ -68,9 +68,9 @@ pub fn row_info(case: &Case, table: &Table, row: &Row) -> CaseInfo {
     CaseInfo {
         id: CaseId { row: Some(row.number), ..case_id(case) },
         title: format!("{who} {}", what.join(" and ")),
-        spec: case.spec.clone(),
         points: row.points.or(share),
         place: Some(place(&row.topic_span)),
+        ..case_info(case)
     }
 }
 
