@@ -169,6 +169,7 @@ mod tests {
         let outcome = Outcome {
             case,
             verdict: Verdict::Passed,
+            unmet: false,
             seconds: 0.0,
             why: None,
             mechanism: None,

@@ -172,6 +172,11 @@ pub struct CaseInfo {
     pub place: Option<Place>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// How a case ended, with all that a report needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -179,6 +184,9 @@ pub struct Outcome {
     pub case: CaseInfo,
     /// Its end.
     pub verdict: Verdict,
+    /// It passed, though what its SHOULD or MAY says did not happen: a free choice of this broker.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unmet: bool,
     /// Seconds it took (virtual seconds under virtual time).
     pub seconds: f64,
     /// Why, unless Passed. For Skipped and Known the reason stands in `actual`.

@@ -288,6 +288,7 @@ pub fn panicked(case: &Case, options: &RunOptions, message: &str, at: f64) -> Ve
         let outcome = Outcome {
             case: found.info,
             verdict: Verdict::Errored,
+            unmet: false,
             seconds: 0.0,
             why: found.trouble.and_then(|mut trouble| trouble.explanation_mut().cloned()),
             mechanism: None,

@@ -47,6 +47,7 @@ impl Found {
 pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &Recorder) -> Outcome {
     let Found { info, trouble, seconds, mechanism, mut notes } = found;
     let known = case.known.iter().find(|known| applies(known, broker));
+    let mut unmet = false;
     let (verdict, why) = match trouble {
         None => {
             if let Some(known) = known {
@@ -67,10 +68,12 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
                 (Verdict::Known, Some(*why))
             }
             (None, Level::Should) if !strict => {
+                unmet = true;
                 notes.push(format!("SHOULD is not met: {}, but {}", why.expected, why.actual));
                 (Verdict::Passed, None)
             }
             (None, Level::May) => {
+                unmet = true;
                 notes.push(format!("MAY is not made use of: {}, but {}", why.expected, why.actual));
                 (Verdict::Passed, None)
             }
@@ -85,7 +88,7 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
         why
     });
     let notes = notes.into_iter().map(|note| recorder.redact(note)).collect();
-    Outcome { case: info, verdict, seconds, why, mechanism, notes }
+    Outcome { case: info, verdict, unmet, seconds, why, mechanism, notes }
 }
 
 /// Keeps secrets out of an explanation.
