@@ -18,13 +18,14 @@ use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::net::tap::Content;
 use crate::scenario::op::{WireAlternative, WireStep, WireStepKind};
 use crate::scenario::target::DEFAULT_WITHIN;
+use crate::scenario::value::Template;
 use crate::text::print_duration;
 
 /// What the lines before said about the coming packets.
 #[derive(Default)]
-struct Progress<'a> {
+struct Progress {
     /// `<?` lines that wait for a packet.
-    optional: Vec<&'a PacketLine>,
+    optional: Vec<PacketLine>,
     /// Packets at the front of the inbox that earlier lines passed over.
     passed: usize,
 }
@@ -42,6 +43,10 @@ impl Actor<'_> {
             let at = at.at(&step.span);
             match &step.kind {
                 WireStepKind::Send(line) => {
+                    let line = self.filled_in(at, line);
+                    if let Some(name) = line.open_numbers().next() {
+                        return Err(at.errored(format!("a number for ${name}"), "no packet has given it one"));
+                    }
                     let built = line.build(self.wire_version);
                     let raw = built.map_err(|error| at.errored("a packet", error.to_string()))?;
                     if let Some(Packet::Connect(connect)) = &raw.packet {
@@ -59,7 +64,7 @@ impl Actor<'_> {
                 WireStepKind::Expect(alternatives) => {
                     self.expect_packet(at, step, alternatives, &mut progress).await?;
                 }
-                WireStepKind::Optional(line) => progress.optional.push(line),
+                WireStepKind::Optional(line) => progress.optional.push(self.filled_in(at, line)),
                 WireStepKind::Note(text) => at.context.recorder.remark(&self.spec.name, text),
             }
         }
@@ -75,20 +80,40 @@ impl Actor<'_> {
         Ok(())
     }
 
-    async fn expect_packet<'s>(
+    /// The line with what is known now: variables of the run, and numbers that packets before had.
+    fn filled_in(&self, at: At<'_>, line: &PacketLine) -> PacketLine {
+        let mut line = line.with_numbers(|name| self.numbers.get(name).copied());
+        for field in line.fields.iter_mut().filter(|field| field.value.contains("${")) {
+            if let Ok(template) = Template::parse(&field.value) {
+                let known = template.partially(|name| at.variable(name));
+                field.value = known.resolve(|name| Some(format!("${{{name}}}"))).unwrap_or_default();
+            }
+        }
+        line
+    }
+
+    async fn expect_packet(
         &mut self,
         at: At<'_>,
         step: &WireStep,
-        alternatives: &'s [WireAlternative],
-        progress: &mut Progress<'s>,
+        alternatives: &[WireAlternative],
+        progress: &mut Progress,
     ) -> Done {
+        let alternatives: Vec<_> = alternatives
+            .iter()
+            .map(|one| match one {
+                WireAlternative::Packet(line) => WireAlternative::Packet(self.filled_in(at, line)),
+                WireAlternative::Close => WireAlternative::Close,
+            })
+            .collect();
         let until = Instant::now() + DEFAULT_WITHIN;
         let expected = || format!("{} {}", self.spec.name, at.span.text().trim());
         let taken =
-            self.inbox.take(until, |packets| look(packets, alternatives, step.strict, progress)).await;
+            self.inbox.take(until, |packets| look(packets, &alternatives, step.strict, progress)).await;
         match taken {
-            Taken::Found(Seen::Wanted(packet)) => {
+            Taken::Found(Seen::Wanted(packet, numbers)) => {
                 progress.optional.clear();
+                self.numbers.extend(numbers);
                 if let Packet::ConnAck(answer) = *packet {
                     self.said_connect = answer.code == ReasonCode::SUCCESS;
                 }
@@ -106,7 +131,7 @@ impl Actor<'_> {
             }
             Taken::TimedOut => {
                 let within = print_duration(DEFAULT_WITHIN);
-                let nearest = self.inbox.with(|packets| nearest(packets, alternatives));
+                let nearest = self.inbox.with(|packets| nearest(packets, &alternatives));
                 Err(at.failed(expected(), nearest.unwrap_or_else(|| format!("nothing within {within}"))))
             }
         }
@@ -115,8 +140,8 @@ impl Actor<'_> {
 
 /// What a look into the inbox found.
 enum Seen {
-    /// What was wanted; it is taken out.
-    Wanted(Box<Packet>),
+    /// What was wanted, and the numbers that its line left open; it is taken out.
+    Wanted(Box<Packet>, Vec<(String, u32)>),
     /// Something else where nothing may come between.
     Wrong(String),
 }
@@ -126,18 +151,18 @@ fn look(
     packets: &mut VecDeque<Packet>,
     alternatives: &[WireAlternative],
     strict: bool,
-    progress: &mut Progress<'_>,
+    progress: &mut Progress,
 ) -> Option<Seen> {
     let mut index = progress.passed.min(packets.len());
     while index < packets.len() {
         let packet = &packets[index];
-        let fits = alternatives.iter().any(|one| match one {
-            WireAlternative::Packet(line) => line.matches(packet).is_ok(),
-            WireAlternative::Close => false,
+        let fits = alternatives.iter().find_map(|one| match one {
+            WireAlternative::Packet(line) => line.captures(packet).ok(),
+            WireAlternative::Close => None,
         });
-        if fits {
+        if let Some(numbers) = fits {
             progress.passed = index;
-            return packets.remove(index).map(|packet| Seen::Wanted(Box::new(packet)));
+            return packets.remove(index).map(|packet| Seen::Wanted(Box::new(packet), numbers));
         }
         if let Some(optional) = progress.optional.iter().position(|line| line.matches(packet).is_ok()) {
             progress.optional.remove(optional);

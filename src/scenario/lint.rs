@@ -11,10 +11,14 @@ use super::decode::file::FileLevel;
 use super::keys::Fields;
 use super::matcher::Matcher;
 use super::node::{Kind, Node};
-use super::op::{ClientIndex, Close, ConnectOutcome, Op, Request, Step, TargetAction};
+use super::op::{
+    ClientIndex, Close, ConnectOutcome, Op, Request, Step, TargetAction, WireAlternative, WireStep,
+    WireStepKind,
+};
 use super::scope::Scope;
 use super::{Body, Capability, Case};
 use crate::diagnostic::{Diagnostic, Span};
+use crate::mqtt::notation::PacketLine;
 use crate::mqtt::{ProtocolVersion, QoS, TopicFilter, TopicName};
 
 /// Checks a case and fills in what follows from its steps.
@@ -122,6 +126,8 @@ struct Known {
     filters: Vec<TopicFilter>,
     /// It has subscriptions that cannot be told: variables, packet blocks, a session of before.
     unclear: bool,
+    /// The `$names` of its packet lines.
+    numbers: BTreeSet<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -167,7 +173,8 @@ impl<'a> Walk<'a> {
                 }
             }
             Op::Quiet(client) | Op::Closed(client, _) => self.connected(*client, step),
-            Op::Packets(client, _) => {
+            Op::Packets(client, lines) => {
+                self.numbers(*client, lines);
                 let known = &mut self.clients[client.0];
                 known.unclear = true;
                 known.ended = None;
@@ -212,6 +219,31 @@ impl<'a> Walk<'a> {
         match filter.and_then(|text| TopicFilter::new(text.to_owned()).ok()) {
             Some(filter) => known.filters.push(filter),
             None => known.unclear = true,
+        }
+    }
+
+    /// L010: an identifier is sent that no line before can have brought.
+    fn numbers(&mut self, client: ClientIndex, lines: &[WireStep]) {
+        for line in lines {
+            match &line.kind {
+                WireStepKind::Send(packet) => {
+                    let known = &self.clients[client.0].numbers;
+                    if let Some(name) = packet.open_numbers().find(|name| !known.contains(*name)) {
+                        let message = format!("no line before says which number `${name}` is");
+                        let help = format!("a line that expects takes it over: `< PUBLISH id=${name}`");
+                        self.scope.error_help("L010", &line.span, message, help);
+                    }
+                }
+                WireStepKind::Expect(alternatives) => {
+                    let packets = alternatives.iter().filter_map(|one| match one {
+                        WireAlternative::Packet(packet) => Some(packet),
+                        WireAlternative::Close => None,
+                    });
+                    let found = packets.flat_map(PacketLine::open_numbers).map(str::to_owned);
+                    self.clients[client.0].numbers.extend(found);
+                }
+                _ => {}
+            }
         }
     }
 

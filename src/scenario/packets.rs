@@ -11,11 +11,12 @@ use super::node::Node;
 use super::op::{WireAlternative, WireStep, WireStepKind};
 use super::scope::Scope;
 use crate::diagnostic::{Diagnostic, Span};
+use crate::mqtt::ProtocolVersion;
 use crate::mqtt::notation::PacketLine;
 use crate::text::parse_hex;
 
 const HELP: &str =
-    "lines begin with `>` (send), `<` (expect), `<?` (may come) or `*` (note), `! ` before them";
+    "lines begin with `>` (send), `<` (expect), `<?` (may come) or `*` (note), `! ` or `5: ` before them";
 
 /// Reads a block.
 pub(super) fn block(scope: &Scope, node: &Node) -> Option<Vec<WireStep>> {
@@ -34,8 +35,13 @@ pub(super) fn block(scope: &Scope, node: &Node) -> Option<Vec<WireStep>> {
         }
         let start = range.start + source.text[range.clone()].find(text).unwrap_or_default();
         let span = Span::new(source, start..start + text.len());
-        match line(scope, text, &span) {
-            Some(step) => steps.push(step),
+        let (guard, rest) = guarded(text);
+        let span = Span::new(source, span.range.end - rest.len()..span.range.end);
+        match line(scope, rest, &span) {
+            Some(step) if guard.is_none_or(|version| version == scope.combination.protocol) => {
+                steps.push(step);
+            }
+            Some(_) => {}
             None => complete = false,
         }
     }
@@ -44,6 +50,15 @@ pub(super) fn block(scope: &Scope, node: &Node) -> Option<Vec<WireStep>> {
         return None;
     }
     complete.then_some(steps)
+}
+
+/// `5: > CONNECT …`: a line for one revision alone.
+fn guarded(text: &str) -> (Option<ProtocolVersion>, &str) {
+    let named = |version: &ProtocolVersion| {
+        let rest = text.strip_prefix(version.to_string().as_str())?.strip_prefix(':')?;
+        Some((Some(*version), rest.trim_start()))
+    };
+    ProtocolVersion::ALL.iter().find_map(named).unwrap_or((None, text))
 }
 
 fn line(scope: &Scope, text: &str, span: &Span) -> Option<WireStep> {
@@ -80,7 +95,13 @@ fn send(scope: &Scope, text: &str, span: &Span) -> Option<WireStepKind> {
     }
     let Some(digits) = text.strip_prefix("hex").filter(|rest| rest.is_empty() || rest.starts_with(' '))
     else {
-        return packet(scope, text, span).map(WireStepKind::Send);
+        let line = packet(scope, text, span)?;
+        if let Some(field) = line.expect_only() {
+            let message = format!("`{}` says what must not come, and nothing of what is sent", field.name);
+            scope.error_help("L018", span, message, "leave it out");
+            return None;
+        }
+        return Some(WireStepKind::Send(line));
     };
     let bytes = parse_hex(digits).filter(|bytes| !bytes.is_empty());
     if bytes.is_none() {

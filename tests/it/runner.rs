@@ -394,6 +394,47 @@ fn packet_blocks_are_played_as_written() {
 }
 
 #[test]
+fn numbers_of_the_broker_are_taken_over() {
+    for target in targets() {
+        let clients = || vec![ClientSpec { raw: true, ..client("raw") }, client("pub")];
+        let ops = |after: &str| {
+            let step = |op| Step { op, span: span() };
+            let sent = send(B, publish("n", "${i}", QoS::AtLeastOnce));
+            vec![
+                packets(
+                    A,
+                    "> CONNECT clean=0 client=numbers session_expiry=60
+                     < CONNACK 0
+                     > SUBSCRIBE n qos=1 id=1
+                     < SUBACK id=1",
+                ),
+                Op::Repeat(3, vec![step(sent)]),
+                packets(
+                    A,
+                    "< PUBLISH n \"1\" id=$one
+                     < PUBLISH n \"2\" id=$two
+                     < PUBLISH n \"3\" id=$three
+                     > PUBACK id=$two
+                     > PINGREQ
+                     < PINGRESP
+                     > close",
+                ),
+                packets(A, "> CONNECT clean=0 client=numbers session_expiry=60\n< CONNACK 0 session_present"),
+                Op::Repeat(1, vec![step(packets(A, after))]),
+            ]
+        };
+        let again = "< PUBLISH n \"${i}\" dup id=$one\n! < PUBLISH n \"3\" dup id=$three";
+        assert_passed(&target, case(ProtocolVersion::V5, Setup::default(), clients(), ops(again)));
+        let swapped = "> PINGREQ\n! < PUBLISH n \"1\" id=$three";
+        let swapped = case(ProtocolVersion::V5, Setup::default(), clients(), ops(swapped));
+        assert_failed(&target, swapped, "id is 1, not 3");
+        let unknown = case(ProtocolVersion::V5, Setup::default(), clients(), ops("> PUBACK id=$four"));
+        let outcome = only_outcome(&target, unknown);
+        assert_eq!(outcome.verdict, Verdict::Errored, "{outcome:?}");
+    }
+}
+
+#[test]
 fn branches_and_repeats() {
     for target in targets() {
         let times = 40;

@@ -14,6 +14,10 @@ use crate::mqtt::raw::RawPacket;
 use crate::mqtt::{ProtocolVersion, ReasonCode};
 
 pub(super) fn line(line: &PacketLine, version: ProtocolVersion) -> Result<RawPacket, NotationError> {
+    if let Some(field) = line.expect_only() {
+        let message = "`without` says what must not come, and nothing of what is sent";
+        return Err(NotationError::new(message, field.span.clone()));
+    }
     let builder = Builder { line, version: line_version(line, version)? };
     let body = builder.body()?;
     if body.len() > MAX_REMAINING_LENGTH as usize {

@@ -92,10 +92,14 @@ const CODES: FieldSpec = aliased("code", "reason", Form::Code, "one code a filte
 const FILTER: FieldSpec =
     field("filter", Form::Text, "topic filter; several may follow each other", "home/#");
 
-/// Fields that every packet has, to force it wrong.
+/// Names what a packet that is expected must not have.
+pub(super) const WITHOUT: &str = "without";
+
+/// Fields that every packet has: to force it wrong, and to say what it must not have.
 pub const COMMON_FIELDS: &[FieldSpec] = &[
     field("flags", Form::Number(15), "force the lower four bits of the first byte", "0x06"),
     field("length", Form::Length, "force Remaining Length, or add to the right one", "+3"),
+    field(WITHOUT, Form::Text, "expected to have no such field, or no other than named", "topic_alias"),
 ];
 
 const CONNECT: &[FieldSpec] = &[
@@ -251,7 +255,7 @@ impl Meaning {
     /// True for fields that may stand there more than once.
     pub(super) fn repeats(self) -> bool {
         match self {
-            Self::Field(field) => matches!(field.name, "filter" | "code"),
+            Self::Field(field) => matches!(field.name, "filter" | "code" | WITHOUT),
             Self::Property(_) | Self::WillProperty(_) => true,
         }
     }
@@ -333,6 +337,15 @@ pub(super) fn is_send_only(kind: PacketType, name: &str) -> bool {
         || (kind == PacketType::Subscribe && name == "options")
 }
 
+/// The property that `without=NAME` is about.
+pub(super) fn left_out(name: &str) -> Option<&'static str> {
+    let called = |spec: &&PropertySpec| match spec.make {
+        Make::Pair(_) => name == "user" || name == spec.long_name,
+        _ => name == spec.name || name == spec.long_name,
+    };
+    PROPERTIES.iter().find(called).map(|spec| spec.name)
+}
+
 /// True for fields besides properties that older revisions do not have.
 pub(super) fn is_v5_field(kind: PacketType, name: &str) -> bool {
     match kind {
@@ -369,7 +382,9 @@ mod tests {
                 };
                 let text = format!("{} {before} {}={}", spec.kind.name(), doc.name, doc.example);
                 let line = PacketLine::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-                line.build(ProtocolVersion::V5).unwrap_or_else(|error| panic!("{text}: {error}"));
+                if doc.name != WITHOUT {
+                    line.build(ProtocolVersion::V5).unwrap_or_else(|error| panic!("{text}: {error}"));
+                }
                 assert_eq!(line.needs_v5().is_some(), doc.only_v5, "{text}");
             }
         }

@@ -3,10 +3,11 @@
 use super::fields::{self, Form};
 use super::print::{Fact, facts};
 use super::value::{self, Value};
-use super::{Field, Mismatch, PacketLine};
+use super::{Field, Mismatch, PacketLine, open};
 use crate::mqtt::Packet;
 
-pub(super) fn line(line: &PacketLine, packet: &Packet) -> Result<(), Mismatch> {
+/// The numbers that the line leaves open, if the packet is what it says.
+pub(super) fn line(line: &PacketLine, packet: &Packet) -> Result<Vec<(String, u32)>, Mismatch> {
     if line.kind != packet.packet_type() {
         return Err(Mismatch {
             field: "type".to_owned(),
@@ -18,7 +19,8 @@ pub(super) fn line(line: &PacketLine, packet: &Packet) -> Result<(), Mismatch> {
     let mut used = vec![false; facts.len()];
     let mut filters = 0_usize;
     let mut codes = 0;
-    for field in &line.fields {
+    let mut captures = Vec::new();
+    for field in line.fields.iter().filter(|field| field.name != fields::WITHOUT) {
         let option = fields::is_option(line.kind, field.name);
         let group = match field.name {
             "filter" => filters,
@@ -29,11 +31,33 @@ pub(super) fn line(line: &PacketLine, packet: &Packet) -> Result<(), Mismatch> {
         filters += usize::from(field.name == "filter");
         codes += usize::from(field.name == "code");
         let same_name = |fact: &Fact| fact.name == field.name && fact.group == group;
-        let found = (0..facts.len())
+        // [MQTT-3.3.2-18] (5): user properties have an order.
+        let start = if field.key.is_some() {
+            used.iter()
+                .zip(&facts)
+                .rposition(|(used, fact)| *used && fact.name == field.name)
+                .map_or(0, |at| at + 1)
+        } else {
+            0
+        };
+        let found = (start..facts.len())
             .find(|at| !used[*at] && same_name(&facts[*at]) && is_equal(line, field, &facts[*at]));
         match found {
-            Some(at) => used[at] = true,
+            Some(at) => {
+                used[at] = true;
+                if let (Some(name), Value::Number(number)) = (open::name_of(line, field), &facts[at].value) {
+                    captures.push((name.to_owned(), *number));
+                }
+            }
             None => return Err(mismatch(field, facts.iter().filter(|fact| same_name(fact)))),
+        }
+    }
+    for field in line.fields.iter().filter(|field| field.name == fields::WITHOUT) {
+        let name = fields::left_out(&field.value);
+        let mut others = facts.iter().zip(&used).filter(|(fact, used)| !**used && Some(fact.name) == name);
+        if let Some((fact, _)) = others.next() {
+            let mismatch = mismatch(field, std::iter::once(fact));
+            return Err(Mismatch { field: fact.name.to_owned(), expected: "none".to_owned(), ..mismatch });
         }
     }
     for (name, named) in [("filter", filters), ("code", codes)] {
@@ -46,13 +70,16 @@ pub(super) fn line(line: &PacketLine, packet: &Packet) -> Result<(), Mismatch> {
             });
         }
     }
-    Ok(())
+    Ok(captures)
 }
 
 /// Whether the field says what the packet has. A field that can only be sent never does.
 fn is_equal(line: &PacketLine, field: &Field, fact: &Fact) -> bool {
     if field.key.as_deref() != fact.key.as_deref() {
         return false;
+    }
+    if open::name_of(line, field).is_some() {
+        return matches!(fact.value, Value::Number(_));
     }
     let form = fields::lookup(line.kind, field.name).map_or(Form::Bytes, |(_, meaning)| meaning.form());
     match (value::read(line.kind, form, field), &fact.value) {
@@ -126,6 +153,34 @@ mod tests {
         assert_eq!(matched("PUBLISH \"hex:00\"", came), "payload: \"hex:00\" != 21.5");
         assert_eq!(matched("PUBLISH flags=2", came), "flags: 2 != none");
         assert_eq!(matched("PUBACK", came), "type: PUBACK != PUBLISH");
+    }
+
+    #[test]
+    fn user_properties_come_in_their_order() {
+        let came = "PUBLISH a user.x=1 user.y=2 user.x=3";
+        assert_eq!(matched("PUBLISH user.x=1 user.y=2 user.x=3", came), "ok");
+        assert_eq!(matched("PUBLISH user.x=1 user.x=3", came), "ok");
+        assert_eq!(
+            matched("PUBLISH user.y=2 user.x=1", came),
+            "user_property: user.x=1 != user.x=1, user.y=2, user.x=3"
+        );
+    }
+
+    #[test]
+    fn what_must_not_be_there() {
+        let came = "PUBLISH a subscription_id=1 subscription_id=2 user.x=1";
+        assert_eq!(matched("PUBLISH without=topic_alias without=content_type", came), "ok");
+        assert_eq!(matched("PUBLISH without=topic_alias", "PUBLISH topic_alias=1"), "topic_alias: none != 1");
+        assert_eq!(
+            matched("PUBLISH subscription_id=1 without=subscription_id", came),
+            "subscription_id: none != 2"
+        );
+        assert_eq!(
+            matched("PUBLISH subscription_id=2 subscription_id=1 without=subscription_id", came),
+            "ok"
+        );
+        assert_eq!(matched("PUBLISH without=user", came), "user_property: none != user.x=1");
+        assert_eq!(matched("PUBLISH user.x=1 without=user", came), "ok");
     }
 
     #[test]

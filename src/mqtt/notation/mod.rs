@@ -10,6 +10,7 @@ mod build;
 mod fields;
 mod lex;
 mod matching;
+mod open;
 mod parse;
 mod print;
 mod value;
@@ -95,6 +96,11 @@ impl PacketLine {
     /// Whether `packet` is what the line says, as far as the line says it. Lists (filters, codes)
     /// are compared whole, and properties in any order.
     pub fn matches(&self, packet: &Packet) -> Result<(), Mismatch> {
+        self.captures(packet).map(|_| ())
+    }
+
+    /// The same; what a packet that matches has where the line leaves a number open.
+    pub fn captures(&self, packet: &Packet) -> Result<Vec<(String, u32)>, Mismatch> {
         matching::line(self, packet)
     }
 
@@ -102,6 +108,11 @@ impl PacketLine {
     /// no packet that came matches a line with one.
     pub fn send_only(&self) -> Option<&Field> {
         self.fields.iter().find(|field| fields::is_send_only(self.kind, field.name))
+    }
+
+    /// The first field that only makes sense on a packet that is expected (`without`).
+    pub fn expect_only(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == fields::WITHOUT)
     }
 
     /// The first field that only MQTT 5 has, properties among them.

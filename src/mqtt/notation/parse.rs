@@ -3,7 +3,7 @@
 use super::fields::{self, Form, Meaning, PacketSpec};
 use super::lex::{self, Word};
 use super::value;
-use super::{Field, NotationError, PacketLine};
+use super::{Field, NotationError, PacketLine, open};
 use crate::mqtt::packet::PacketType;
 use crate::text::did_you_mean;
 
@@ -120,8 +120,14 @@ fn publish(line: &mut PacketLine, word: &Word) -> Result<Field, NotationError> {
 fn check(line: &PacketLine, field: &Field) -> Result<(), NotationError> {
     let (_, meaning) = fields::lookup(line.kind, field.name).expect("fields have canonical names");
     // A variable of a scenario is replaced later; until then only its place is known.
-    if !field.value.contains("${") {
+    if !field.value.contains("${") && open::name_of(line, field).is_none() {
         value::read(line.kind, meaning.form(), field)?;
+    }
+    if field.name == fields::WITHOUT && fields::left_out(&field.value).is_none() {
+        let message = format!("there is no property `{}`", field.value);
+        return Err(
+            NotationError::new(message, field.span.clone()).with_help("the name of a property, or `user`")
+        );
     }
     let option = fields::is_option(line.kind, field.name);
     let since = match line.fields.iter().rposition(|other| other.name == "filter") {

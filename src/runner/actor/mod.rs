@@ -6,6 +6,7 @@ mod connect;
 mod receive;
 mod request;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -47,6 +48,8 @@ pub struct Actor<'a> {
     pub unconfirmed: bool,
     /// A raw client was answered with CONNACK 0.
     pub said_connect: bool,
+    /// What packet lines call `$name`.
+    pub numbers: BTreeMap<String, u32>,
     session: Session,
     client_id: String,
     /// Its connection ended, or is about to, by the scenario's own doing.
@@ -70,6 +73,7 @@ impl<'a> Actor<'a> {
             link: None,
             unconfirmed: false,
             said_connect: false,
+            numbers: BTreeMap::new(),
             session: Session::default(),
             client_id: format!("{name}-{}", context.nonce),
             excused: false,

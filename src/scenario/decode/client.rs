@@ -3,7 +3,7 @@
 use super::properties::{Carrier, to_send};
 use super::values;
 use crate::mqtt::packet::PacketType;
-use crate::mqtt::{Properties, ProtocolVersion, QoS};
+use crate::mqtt::{Properties, Property, ProtocolVersion, QoS};
 use crate::scenario::keys::{Fields, KeySpec, Shape, key};
 use crate::scenario::node::Node;
 use crate::scenario::scope::Scope;
@@ -15,6 +15,9 @@ use crate::scenario::{ClientSpec, EngineKind, Payload, WillSpec};
 /// Seconds of keep-alive when nothing is said, as mosquitto's clients have it.
 const DEFAULT_KEEP_ALIVE: u16 = 60;
 
+/// Seconds that a kept session outlives its connection in 5.0.
+const KEPT: u32 = 3600;
+
 /// Keys of a client.
 pub const CLIENT_KEYS: &[KeySpec] = &[
     key("user", Shape::Text, "an account of `broker: users`; without one it is anonymous"),
@@ -24,6 +27,11 @@ pub const CLIENT_KEYS: &[KeySpec] = &[
     key("trust", Shape::Text, "the authority of `pki` that it trusts, for TLS listeners"),
     key("protocol", Shape::Word(&["3.1", "3.1.1", "5"]), "its own protocol revision"),
     key("clean", Shape::Bool, "clean session (clean start in 5.0); default true"),
+    key(
+        "keeps_session",
+        Shape::Bool,
+        "its session outlives the connection: `clean: false`, and in 5.0 a session expiry of one hour; default false",
+    ),
     key("keepalive", Shape::Duration, "keep-alive in whole seconds; default 60 s, 0 is off"),
     key("will", Shape::Keys(WILL_KEYS), "what the broker publishes when it vanishes"),
     key("auto_ping", Shape::Bool, "sends PINGREQ by itself; default true"),
@@ -146,6 +154,16 @@ fn behaviour(scope: &Scope, fields: &Fields, client: &mut ClientSpec) {
     client.will = fields.get("will").and_then(|node| will(scope, node, version));
     if let Some(node) = fields.get("properties") {
         client.properties = to_send(scope, node, Carrier::Packet(PacketType::Connect), version);
+    }
+    if let (true, Some(node)) = (flag("keeps_session", false), fields.get("keeps_session")) {
+        if fields.get("clean").is_some() || client.properties.session_expiry_interval().is_some() {
+            let message = "`keeps_session` is another word for `clean` and `session_expiry`";
+            scope.error_help("L023", &node.span, message, "leave one of them out");
+        }
+        client.clean = false;
+        if version.is_v5() {
+            client.properties.push(Property::SessionExpiryInterval(KEPT));
+        }
     }
     if let Some(node) = fields.get("extra") {
         client.ignore_extra = values::word(scope, node, "extra", &["ignore", "fail"]) == Some("ignore");
