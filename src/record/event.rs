@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::verdict::{CaseId, CaseInfo, Outcome};
+use super::verdict::{CaseId, CaseInfo, Excerpt, Outcome};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,11 +32,17 @@ pub enum EventKind {
         cases: usize,
         /// True when time was virtual.
         virtual_time: bool,
+        /// Wall-clock time of the start as RFC 3339 has it, in UTC; empty in logs that do not say.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        started: String,
     },
     /// A case begins.
     CaseStarted {
         /// Which.
         case: CaseInfo,
+        /// Its lines in the file.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Excerpt>,
     },
     /// A packet or connection event on a client's wire.
     Wire {
@@ -45,6 +51,15 @@ pub enum EventKind {
         /// What was seen.
         #[serde(flatten)]
         wire: WireEvent,
+    },
+    /// A fence ends: round trips that show that nothing is under way any more.
+    Fence {
+        /// In which case.
+        case: CaseId,
+        /// When it began, seconds since the start of the run.
+        since: f64,
+        /// False if a control message did not arrive, so that nothing is shown.
+        held: bool,
     },
     /// A line of the broker's log.
     BrokerLog {

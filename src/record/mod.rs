@@ -9,4 +9,4 @@ pub mod event;
 pub mod verdict;
 
 pub use event::{Event, EventKind, WireEvent, WireSide};
-pub use verdict::{CaseId, CaseInfo, Explanation, Level, Outcome, Place, RowMark, Verdict};
+pub use verdict::{CaseId, CaseInfo, Excerpt, Explanation, Level, Outcome, Place, RowMark, Verdict};

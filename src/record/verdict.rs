@@ -85,6 +85,15 @@ pub struct Place {
     pub width: usize,
 }
 
+/// Some lines of a file, as they stand there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excerpt {
+    /// Number of the first, from 1.
+    pub line: usize,
+    /// The lines.
+    pub text: String,
+}
+
 /// Why a case is not Passed.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Explanation {
@@ -98,6 +107,9 @@ pub struct Explanation {
     /// The packets that matter, oldest first, already in notation: `bob > PUBLISH …`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packets: Vec<String>,
+    /// Those of them, or of earlier ones, that came instead of what is expected: `bob < PUBLISH …`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub came: Vec<String>,
     /// What is likely at fault and what to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,

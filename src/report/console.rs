@@ -78,7 +78,7 @@ impl Console {
     }
 
     fn started(&mut self, kind: &EventKind) -> io::Result<()> {
-        let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time } = kind else {
+        let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, .. } = kind else {
             return Ok(());
         };
         self.context.target.clone_from(target);
@@ -267,7 +267,7 @@ impl Report for Console {
             EventKind::BrokerLog { case, line } => self.broker_line(event.at, case, line),
             EventKind::Note { text } => self.note(text),
             EventKind::CaseFinished { outcome } => self.finished(outcome),
-            EventKind::CaseStarted { .. } | EventKind::RunFinished { .. } => Ok(()),
+            EventKind::CaseStarted { .. } | EventKind::Fence { .. } | EventKind::RunFinished { .. } => Ok(()),
         }
     }
 

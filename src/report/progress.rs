@@ -30,7 +30,7 @@ impl Progress {
                 self.bar.set_length(*cases as u64);
                 self.bar.enable_steady_tick(Duration::from_millis(200));
             }
-            EventKind::CaseStarted { case } => self.bar.set_message(doing(case)),
+            EventKind::CaseStarted { case, .. } => self.bar.set_message(doing(case)),
             EventKind::CaseFinished { .. } => self.bar.inc(1),
             EventKind::RunFinished { .. } => self.clear(),
             _ => {}

@@ -79,8 +79,9 @@ async fn published(
     };
     let line = print(&Content::Packet(&Packet::Publish(seen)), &Bytes::new(), ProtocolVersion::V311);
     let wire = WireEvent { client: "witness".into(), conn: 0, side: WireSide::Received, line, bytes: None };
+    let came = vec![wire.print()];
     at.context.recorder.wire(wire, Instant::now());
-    Err(at.failed(EXPECTED, "the witness received it"))
+    Err(at.failed(EXPECTED, "the witness received it").instead(came))
 }
 
 async fn subscribed(

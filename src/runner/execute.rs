@@ -14,7 +14,7 @@ use super::context::{At, Context};
 use super::denial;
 use super::fence::{self, Actors, Order};
 use super::link::Command;
-use super::outcome::{Done, Trouble, place};
+use super::outcome::{Done, Trouble, excerpt, place};
 use super::random::Random;
 use super::recorder::Recorder;
 use super::requirements::missing;
@@ -62,6 +62,10 @@ pub fn case_info(case: &Case) -> CaseInfo {
     }
 }
 
+fn begins(case: &Case) -> EventKind {
+    EventKind::CaseStarted { case: case_info(case), source: Some(excerpt(&case.span)) }
+}
+
 fn level(level: scenario::Level) -> Level {
     match level {
         scenario::Level::Must => Level::Must,
@@ -73,7 +77,7 @@ fn level(level: scenario::Level) -> Level {
 /// Runs one case and returns its events. `offset` is the time since the start of the run, seconds.
 pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: f64) -> Vec<Event> {
     let recorder = Recorder::new(case_id(case), offset);
-    recorder.push(EventKind::CaseStarted { case: case_info(case) });
+    recorder.push(begins(case));
     let rows = table::selected(case, session.options);
     let limit = session.options.timeout.map(|limit| limit + case.least);
     let work = perform(session, case, &rows, index, &recorder);
@@ -296,7 +300,7 @@ pub fn panicked(case: &Case, options: &RunOptions, message: &str, at: f64) -> Ve
         };
         Event { at, kind: EventKind::CaseFinished { outcome } }
     });
-    let started = Event { at, kind: EventKind::CaseStarted { case: case_info(case) } };
+    let started = Event { at, kind: begins(case) };
     std::iter::once(started).chain(finished).collect()
 }
 

@@ -143,6 +143,13 @@ pub type Actors<'a> = [Mutex<Actor<'a>>];
 
 /// Waits until everything that is under way has arrived, at all clients.
 pub async fn fence(at: At<'_>, actors: &Actors<'_>) -> Done {
+    let since = Instant::now();
+    let held = raise(at, actors).await;
+    at.context.recorder.fence(since, held.is_ok());
+    held
+}
+
+async fn raise(at: At<'_>, actors: &Actors<'_>) -> Done {
     // (1) Completion marks: what was sent without waiting for an answer has been dealt with.
     for actor in actors {
         let mut actor = actor.lock().await;
@@ -239,7 +246,8 @@ pub async fn quiet(at: At<'_>, actors: &Actors<'_>, index: usize) -> Done {
     if there.is_empty() {
         return Ok(());
     }
-    Err(unasked(at, format!("{} receives nothing", actor.spec.name), &there).await)
+    let expected = format!("{} receives nothing", actor.spec.name);
+    Err(unasked(at, expected, &there).await.instead(actor.lines(&there)))
 }
 
 /// Messages that should not be there. On a broker that others use too, a message that no client
@@ -270,7 +278,8 @@ pub async fn strict_inboxes(at: At<'_>, actors: &Actors<'_>) -> Done {
         there.retain(|publish| !publish.topic.as_str().starts_with("$SYS/"));
         if !actor.spec.ignore_extra && !there.is_empty() {
             let expected = format!("{} receives no message that nobody asked for", actor.spec.name);
-            return Err(unasked(at.at(&actor.spec.span), expected, &there).await);
+            let trouble = unasked(at.at(&actor.spec.span), expected, &there).await;
+            return Err(trouble.instead(actor.lines(&there)));
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 //! could not tell (*Errored*).
 
 use crate::diagnostic::Span;
-use crate::record::{Explanation, Place};
+use crate::record::{Excerpt, Explanation, Place};
 
 /// Why a case ended early.
 #[derive(Debug, Clone)]
@@ -27,6 +27,15 @@ impl Trouble {
     /// It could not be told.
     pub fn errored(span: &Span, expected: impl Into<String>, actual: impl Into<String>) -> Self {
         Self::Errored(Box::new(explain(span, expected, actual)))
+    }
+
+    /// Says what came instead, as lines of packets.
+    #[must_use]
+    pub fn instead(mut self, came: Vec<String>) -> Self {
+        if let Some(why) = self.explanation_mut() {
+            why.came = came;
+        }
+        self
     }
 
     /// The explanation, where there is one.
@@ -54,4 +63,50 @@ pub fn place(span: &Span) -> Place {
     let meant = span.text().lines().next().unwrap_or_default().trim_end().chars().count();
     let width = meant.clamp(1, text.chars().count().saturating_sub(column - 1).max(1));
     Place { file: span.source.name.clone(), line, column, text, width }
+}
+
+/// Lines of a scenario that an event log holds.
+const SOURCE_LINES: usize = 200;
+
+/// The lines of the scenario that this place is in: from the `- ` of its list item to the next line that
+/// stands as far to the left.
+pub fn excerpt(span: &Span) -> Excerpt {
+    let line_of = |number: usize| span.source.text.get(span.source.line_span(number)).unwrap_or_default();
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let at = span.line();
+    let inside = depth(line_of(at));
+    let opens = |line: &str| line.trim_start().starts_with("- ");
+    let first = (1..=at)
+        .rev()
+        .find(|number| opens(line_of(*number)) && (*number == at || depth(line_of(*number)) < inside))
+        .unwrap_or(at);
+    let outside = depth(line_of(first));
+    let mut lines: Vec<&str> = vec![line_of(first)];
+    let rest = span.source.text.lines().skip(first);
+    lines.extend(rest.take_while(|line| line.trim().is_empty() || depth(line) > outside));
+    lines.truncate(SOURCE_LINES);
+    while lines.last().is_some_and(|line| line.trim().is_empty()) {
+        lines.pop();
+    }
+    Excerpt { line: first, text: lines.join("\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnostic::Source;
+
+    #[test]
+    fn an_excerpt_is_the_whole_scenario_and_nothing_of_the_next() {
+        let text = "lab: 1\nscenarios:\n- name: first\n  id: a\n\n  steps:\n  - x: 1\n\n- id: b\n";
+        let source = Source::new("a.yaml", text);
+        let of = |word: &str| {
+            let at = text.find(word).expect("there");
+            excerpt(&Span::new(&source, at..at + 1))
+        };
+        let first = Excerpt { line: 3, text: "- name: first\n  id: a\n\n  steps:\n  - x: 1".into() };
+        assert_eq!(of("id: a"), first);
+        assert_eq!(of("first"), first);
+        assert_eq!(of("id: b"), Excerpt { line: 9, text: "- id: b".into() });
+    }
 }

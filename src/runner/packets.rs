@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::actor::Actor;
 use super::context::At;
 use super::link::{Command, Taken};
-use super::outcome::Done;
+use super::outcome::{Done, Trouble};
 use super::recorder::print;
 use crate::mqtt::notation::PacketLine;
 use crate::mqtt::packet::PacketType;
@@ -119,7 +119,7 @@ impl Actor<'_> {
                 }
                 Ok(())
             }
-            Taken::Found(Seen::Wrong(wrong)) => Err(at.failed(expected(), wrong)),
+            Taken::Found(Seen::Wrong(packet)) => Err(self.wrong(at, &packet, &alternatives, expected())),
             Taken::Ended(ending) => {
                 let wanted = alternatives.iter().any(|one| matches!(one, WireAlternative::Close));
                 if wanted && !ending.malformed {
@@ -131,10 +131,23 @@ impl Actor<'_> {
             }
             Taken::TimedOut => {
                 let within = print_duration(DEFAULT_WITHIN);
-                let nearest = self.inbox.with(|packets| nearest(packets, &alternatives));
-                Err(at.failed(expected(), nearest.unwrap_or_else(|| format!("nothing within {within}"))))
+                Err(match self.inbox.with(|packets| nearest(packets, &alternatives)) {
+                    Some(packet) => self.wrong(at, &packet, &alternatives, expected()),
+                    None => at.failed(expected(), format!("nothing within {within}")),
+                })
             }
         }
+    }
+
+    /// Another packet than what was expected.
+    fn wrong(
+        &self,
+        at: At<'_>,
+        packet: &Packet,
+        alternatives: &[WireAlternative],
+        expected: String,
+    ) -> Trouble {
+        at.failed(expected, differs(packet, alternatives)).instead(vec![self.line(packet)])
     }
 }
 
@@ -143,7 +156,7 @@ enum Seen {
     /// What was wanted, and the numbers that its line left open; it is taken out.
     Wanted(Box<Packet>, Vec<(String, u32)>),
     /// Something else where nothing may come between.
-    Wrong(String),
+    Wrong(Box<Packet>),
 }
 
 /// `None`: what is wanted is not there yet.
@@ -173,7 +186,7 @@ fn look(
         let only_one =
             matches!(packet, Packet::ConnAck(_)) && packets_wanted(alternatives, PacketType::ConnAck);
         if strict || only_one {
-            return Some(Seen::Wrong(differs(packet, alternatives)));
+            return Some(Seen::Wrong(Box::new(packet.clone())));
         }
         index += 1;
     }
@@ -185,10 +198,10 @@ fn packets_wanted(alternatives: &[WireAlternative], kind: PacketType) -> bool {
     alternatives.iter().any(|one| matches!(one, WireAlternative::Packet(line) if line.kind == kind))
 }
 
-/// The packet of a kind that was wanted, and how it differs; else the last that came.
-fn nearest(packets: &VecDeque<Packet>, alternatives: &[WireAlternative]) -> Option<String> {
+/// The packet of a kind that was wanted; else the last that came.
+fn nearest(packets: &VecDeque<Packet>, alternatives: &[WireAlternative]) -> Option<Packet> {
     let same_kind = packets.iter().rev().find(|packet| packets_wanted(alternatives, packet.packet_type()));
-    same_kind.or(packets.back()).map(|packet| differs(packet, alternatives))
+    same_kind.or(packets.back()).cloned()
 }
 
 /// A packet, and how it differs from the line for its kind.

@@ -124,12 +124,20 @@ impl Recorder {
         self.wire(wire, Instant::now());
     }
 
-    /// Adds lines of the broker's log.
-    pub fn broker_log(&self, lines: Vec<String>) {
-        for line in lines {
+    /// Adds lines of the broker's log, with the moment of each.
+    pub fn broker_log(&self, lines: Vec<(Instant, String)>) {
+        for (at, line) in lines {
             let line = text::escape(&self.redact(line));
-            self.push(EventKind::BrokerLog { case: self.0.case.clone(), line });
+            let kind = EventKind::BrokerLog { case: self.0.case.clone(), line };
+            let at = self.seconds(at);
+            self.0.state.lock().events.push(Event { at, kind });
         }
+    }
+
+    /// A fence that began at `since` ends now.
+    pub fn fence(&self, since: Instant, held: bool) {
+        let since = self.seconds(since);
+        self.push(EventKind::Fence { case: self.0.case.clone(), since, held });
     }
 
     /// The latest wire events, oldest first.
@@ -148,7 +156,7 @@ impl Recorder {
         state.probes.iter().filter(|(who, _)| who == client).map(|(_, topic)| topic.clone()).collect()
     }
 
-    /// Takes all events out.
+    /// Takes all events out, in the order of their times: the broker's log comes late.
     pub fn finish(&self) -> Vec<Event> {
         let dropped = self.0.state.lock().dropped;
         if dropped > 0 {
@@ -158,7 +166,15 @@ impl Recorder {
                 text::plural(dropped, "packet")
             ));
         }
-        std::mem::take(&mut self.0.state.lock().events)
+        let mut events = std::mem::take(&mut self.0.state.lock().events);
+        events.sort_by(|a, b| a.at.total_cmp(&b.at));
+        for event in &mut events {
+            // Written before the secrets of this run were known.
+            if let EventKind::CaseStarted { source: Some(source), .. } = &mut event.kind {
+                source.text = self.redact(std::mem::take(&mut source.text));
+            }
+        }
+        events
     }
 
     /// A tap that records what one client sends and receives on one more connection.
@@ -287,7 +303,7 @@ mod tests {
         tap.record(Direction::Out, bytes.clone(), Content::Packet(&packet));
         tap.record(Direction::Out, bytes, Content::Raw);
         recorder.note("the password is 0123456789abcdef");
-        recorder.broker_log(vec!["0123456789abcdef".into()]);
+        recorder.broker_log(vec![(Instant::now(), "0123456789abcdef".into())]);
         let events = recorder.finish();
         let all = serde_json::to_string(&events).expect("plain data");
         let shown = hex(b"open sesame");

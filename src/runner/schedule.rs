@@ -37,6 +37,7 @@ pub fn run(
             seed: options.seed,
             cases: count,
             virtual_time: options.clock == Clock::Virtual,
+            started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         },
     });
     let order = measure(&plan, cases, sink)?;

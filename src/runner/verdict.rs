@@ -97,6 +97,7 @@ fn clean(why: &mut Explanation, recorder: &Recorder) {
     for text in [&mut why.expected, &mut why.actual]
         .into_iter()
         .chain(&mut why.packets)
+        .chain(&mut why.came)
         .chain(&mut why.hint)
         .chain(excerpt)
     {

@@ -360,6 +360,39 @@ fn clients_come_back_after_the_broker_was_restarted() {
 }
 
 #[test]
+fn the_log_tells_what_came_instead_and_when_fences_and_lines_of_the_broker_were() {
+    for target in targets() {
+        let ops = vec![
+            send(A, subscribe("#", QoS::AtMostOnce)),
+            send(B, publish("t", "extra", QoS::AtMostOnce)),
+            Op::Quiet(A),
+        ];
+        let made = case(ProtocolVersion::V5, Setup::default(), two(), ops);
+        let options = RunOptions { target: target.clone(), ..RunOptions::default() };
+        let (_, events) = run_with(&options, &[made]);
+        let why = outcomes(&events).remove(0).why.expect("it failed");
+        let is_line = |event: &Event, came: &str| matches!(&event.kind, EventKind::Wire { wire, .. } if wire.print() == came);
+        assert_eq!(why.came.len(), 1, "{why:?}");
+        let extra = events.iter().find(|event| is_line(event, &why.came[0])).expect("came is on the wire");
+        let fence = events.iter().find_map(|event| match event.kind {
+            EventKind::Fence { since, held: true, .. } => Some((since, event.at)),
+            _ => None,
+        });
+        let (since, end) = fence.expect("receives_nothing is fenced");
+        assert!(since < end && extra.at < end, "{since} {end} {}", extra.at);
+        let first_line = events.iter().find(|event| matches!(event.kind, EventKind::BrokerLog { .. }));
+        assert!(first_line.expect("it logs").at < since, "a line has the time when it was said");
+        let ordered = events.is_sorted_by(|a, b| a.at <= b.at);
+        assert!(ordered, "events come in the order of their times");
+        let source = events.iter().find_map(|event| match &event.kind {
+            EventKind::CaseStarted { source, .. } => source.clone(),
+            _ => None,
+        });
+        assert_eq!(source.expect("a scenario has lines").text, "- by: hand");
+    }
+}
+
+#[test]
 fn packet_blocks_are_played_as_written() {
     for target in targets() {
         let clients = || vec![ClientSpec { raw: true, ..client("raw") }, client("watch")];

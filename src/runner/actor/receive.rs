@@ -2,20 +2,26 @@
 
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::Actor;
 use crate::broker::auth::{Access, Subject};
 use crate::mqtt::Packet;
 use crate::mqtt::packet::Publish;
+use crate::net::tap::Content;
 use crate::runner::context::At;
 use crate::runner::link::Taken;
 use crate::runner::matching::{describe_message, is_message};
 use crate::runner::outcome::{Done, Trouble};
+use crate::runner::recorder::print;
 use crate::scenario::ClientSpec;
 use crate::scenario::matcher::Matcher;
 use crate::scenario::op::Expect;
 use crate::text::{plural, print_duration, printable};
+
+/// Messages that an explanation names.
+const SHOWN: usize = 5;
 
 impl Actor<'_> {
     /// Waits for messages.
@@ -78,7 +84,8 @@ impl Actor<'_> {
         };
         let span = expect.messages.first().map_or(at.span, |pattern| &pattern.span);
         let at = if expect.messages.len() == 1 { at.at(span) } else { at };
-        let mut trouble = at.failed(format!("{} receives {wanted}", self.spec.name), actual);
+        let mut trouble =
+            at.failed(format!("{} receives {wanted}", self.spec.name), actual).instead(self.lines(&there));
         if let (Some(why), false) = (trouble.explanation_mut(), malformed) {
             why.hint = self.acl_hint(at, expect);
         }
@@ -106,6 +113,18 @@ impl Actor<'_> {
                 _ => None,
             })
         })
+    }
+
+    /// Messages as the event log has them.
+    pub fn lines(&self, came: &[Publish]) -> Vec<String> {
+        let shown = came.iter().take(SHOWN);
+        shown.map(|publish| self.line(&Packet::Publish(publish.clone()))).collect()
+    }
+
+    /// A packet that came, as the event log has it.
+    pub fn line(&self, packet: &Packet) -> String {
+        let line = print(&Content::Packet(packet), &Bytes::new(), self.wire_version);
+        format!("{} < {line}", self.spec.name)
     }
 
     /// The messages that lie in the inbox, in words.
@@ -191,7 +210,6 @@ fn describe_publish(publish: &Publish) -> String {
 
 /// The first few, and how many more.
 pub fn list(all: &[Publish]) -> String {
-    const SHOWN: usize = 5;
     let mut text = all.iter().take(SHOWN).map(describe_publish).collect::<Vec<_>>().join(", ");
     if all.len() > SHOWN {
         let _ = write!(text, " and {}", plural(all.len() - SHOWN, "more message"));

@@ -163,6 +163,7 @@ fn trouble(
         place: Some(place(&probe.row.topic_span)),
         packets: packets(probe, court.version).iter().map(|line| line.0.print()).collect(),
         hint: None,
+        ..Explanation::default()
     };
     if matches!(fact, Fact::Unknown(_)) {
         return Some(Trouble::Errored(Box::new(why)));

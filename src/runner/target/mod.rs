@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 pub use external::External;
 
@@ -125,7 +126,7 @@ impl Plan {
 
 /// The latest lines of a broker's log.
 #[derive(Debug, Clone, Default)]
-pub struct LogTail(Arc<Mutex<Vec<String>>>);
+pub struct LogTail(Arc<Mutex<Vec<(Instant, String)>>>);
 
 impl LogTail {
     fn push(&self, line: String) {
@@ -133,20 +134,20 @@ impl LogTail {
         if lines.len() == LOG_LINES {
             lines.drain(..LOG_LINES / 2);
         }
-        lines.push(line);
+        lines.push((Instant::now(), line));
     }
 
-    /// Takes what has come since the last time.
-    pub fn take(&self) -> Vec<String> {
+    /// Takes what has come since the last time, with the moment of each.
+    pub fn take(&self) -> Vec<(Instant, String)> {
         std::mem::take(&mut *self.0.lock())
     }
 
     fn last(&self) -> Option<String> {
-        self.0.lock().last().cloned()
+        self.0.lock().last().map(|(_, line)| line.clone())
     }
 
     fn count(&self, text: &str) -> usize {
-        self.0.lock().iter().filter(|line| line.contains(text)).count()
+        self.0.lock().iter().filter(|(_, line)| line.contains(text)).count()
     }
 }
 
