@@ -33,7 +33,7 @@ pub const EXITS: &[(Exit, &str)] = &[
     (Exit::Invalid, "a file is invalid; all findings are printed, nothing was started"),
     (
         Exit::NothingSelected,
-        "no test ran: --only, --tag and --skip-tag leave none, or the target can do none",
+        "no test ran: --only, --tag, --skip-tag and --protocol leave none, or the target can do none",
     ),
     (Exit::Environment, "the environment could not be had: no broker, no port, no file to write to"),
     (Exit::Incomplete, "the run is incomplete: the time budget ended before all cases had run"),

@@ -17,7 +17,7 @@ use super::select::Selection;
 use super::{Exit, complain, usage};
 use crate::record::Verdict;
 use crate::report::failure::quote;
-use crate::runner::{self, Clock, RunOptions, TargetChoice};
+use crate::runner::{self, Clock, RunOptions, TargetChoice, Transport};
 use crate::scenario::EngineKind;
 use crate::text::{did_you_mean, parse_duration};
 
@@ -87,6 +87,10 @@ struct Target {
     #[arg(long, value_name = "NAME", help_heading = "Broker")]
     engine: Option<Engine>,
 
+    /// What carries the packets of scenarios that leave it open (brokers that mqttlab starts)
+    #[arg(long, value_name = "NAME", help_heading = "Broker")]
+    transport: Option<Carrier>,
+
     /// Keeps the generated broker files in this folder
     #[arg(long, value_name = "FOLDER", help_heading = "Broker")]
     keep_files: Option<PathBuf>,
@@ -119,6 +123,39 @@ enum Engine {
     Wire,
     /// rumqttc, where a scenario has no packet blocks
     Rumqttc,
+}
+
+/// `--transport`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Carrier {
+    /// Plain TCP
+    Tcp,
+    /// TLS, with certificates made for the run
+    Tls,
+    /// WebSocket
+    Ws,
+    /// WebSocket over TLS
+    Wss,
+}
+
+impl Carrier {
+    fn transport(self) -> Option<Transport> {
+        match self {
+            Self::Tcp => None,
+            Self::Tls => Some(Transport::Tls),
+            Self::Ws => Some(Transport::WebSocket),
+            Self::Wss => Some(Transport::SecureWebSocket),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -205,6 +242,12 @@ impl Args {
                 "--virtual-time needs the bundled broker: no other can be told what time it is".into()
             );
         }
+        let transport = self.target.transport.and_then(Carrier::transport);
+        if transport.is_some() && matches!(target, TargetChoice::External { .. }) {
+            return Err("--transport is for brokers that mqttlab starts; the scheme of an address says it \
+                        itself (mqtts://, ws://, wss://)"
+                .into());
+        }
         let jobs = match self.jobs {
             Some(jobs) => jobs.get(),
             None if self.output.trace => 1,
@@ -217,6 +260,7 @@ impl Args {
                 (_, true) => Clock::Real,
                 _ => Clock::Auto,
             },
+            transport,
             engine: self.target.engine.map(|engine| match engine {
                 Engine::Wire => EngineKind::Wire,
                 Engine::Rumqttc => EngineKind::Rumqttc,
@@ -252,6 +296,9 @@ impl Args {
         }
         if self.target.real_time {
             words.push("--real-time".into());
+        }
+        if let Some(carrier) = self.target.transport {
+            words.extend(["--transport".into(), carrier.name().to_owned()]);
         }
         match self.target.engine {
             Some(Engine::Rumqttc) => words.extend(["--engine".into(), "rumqttc".into()]),

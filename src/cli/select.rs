@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+use crate::mqtt::ProtocolVersion;
 use crate::scenario::{Body, Case};
 use crate::text::did_you_mean;
 
@@ -21,6 +22,17 @@ pub struct Selection {
     /// No scenario with this tag; may be repeated
     #[arg(long, value_name = "TAG", help_heading = "Selection")]
     skip_tag: Vec<String>,
+
+    /// Only cases whose clients speak this revision (3.1, 3.1.1, 5); may be repeated
+    #[arg(long, value_name = "VERSION", value_parser = revision, help_heading = "Selection")]
+    protocol: Vec<ProtocolVersion>,
+}
+
+fn revision(text: &str) -> Result<ProtocolVersion, String> {
+    ProtocolVersion::ALL
+        .into_iter()
+        .find(|version| version.to_string() == text)
+        .ok_or_else(|| "the revisions are 3.1, 3.1.1 and 5".to_owned())
 }
 
 /// What is left, and what was asked for.
@@ -38,7 +50,8 @@ impl Selected {
     /// One sentence for exit code 4.
     pub fn nothing(&self) -> String {
         if self.unmatched.is_empty() {
-            "no test is selected: the files hold none that --only, --tag and --skip-tag leave".to_owned()
+            "no test is selected: the files hold none that --only, --tag, --skip-tag and --protocol leave"
+                .to_owned()
         } else {
             format!("no test is selected: {}", self.unmatched.join("; "))
         }
@@ -55,6 +68,9 @@ impl Selection {
         for case in cases {
             let has = |tags: &[String]| case.tags.iter().any(|tag| tags.contains(tag));
             if !self.tag.is_empty() && !has(&self.tag) || has(&self.skip_tag) {
+                continue;
+            }
+            if !self.protocol.is_empty() && !self.protocol.contains(&case.protocol) {
                 continue;
             }
             let mut wanted = self.only.is_empty();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{RunOptions, TargetChoice, rumqttc};
+use super::{RunOptions, TargetChoice, Transport, rumqttc};
 use crate::scenario::Case;
 
 /// Real time, or virtual time: memory pipes under a paused clock, where a wait costs nothing.
@@ -25,7 +25,8 @@ impl Clock {
     /// Whether a case runs under virtual time. TLS and rumqttc need sockets, and sockets do not know
     /// a paused clock.
     pub(super) fn is_virtual(case: &Case, options: &RunOptions) -> bool {
-        let tls = case.setup.broker.listeners.iter().any(|listener| listener.cert.is_some());
+        let tls = case.setup.broker.listeners.iter().any(|listener| listener.cert.is_some())
+            || options.transport.is_some_and(Transport::has_tls);
         let rumqttc = case.clients.iter().any(|client| rumqttc::plays(client, options.engine));
         let wanted = match options.clock {
             Self::Auto => case.least > PATIENCE,

@@ -103,9 +103,16 @@ async fn perform(
     index: usize,
     recorder: &Recorder,
 ) -> Vec<Found> {
-    if let Some(reason) = missing(session.plan, case, session.options.engine) {
+    let carried = session.options.transport.map(|transport| transport.carry(case)).transpose();
+    let lacking = match &carried {
+        Ok(carried) => missing(session.plan, carried.as_ref().unwrap_or(case), session.options.engine),
+        Err(reason) => Some(reason.clone()),
+    };
+    if let Some(reason) = lacking {
         return Found::all(case, rows, &Trouble::Skipped(reason));
     }
+    let carried = carried.ok().flatten();
+    let case = carried.as_ref().unwrap_or(case);
     let mut random = Random::new(session.options.seed, index);
     let roots = table::dollar_roots(case);
     let memory = Clock::is_virtual(case, session.options);

@@ -22,6 +22,7 @@ mod schedule;
 mod table;
 mod target;
 mod traces;
+mod transport;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -31,6 +32,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use clock::Clock;
+pub use transport::Transport;
 
 use crate::record::Event;
 use crate::scenario::{Case, EngineKind};
@@ -59,6 +61,8 @@ pub struct RunOptions {
     pub target: TargetChoice,
     /// Real or virtual time.
     pub clock: Clock,
+    /// What carries the packets of cases that leave it open; `None`: TCP. For brokers that we start.
+    pub transport: Option<Transport>,
     /// Plays every client without packet blocks through this implementation.
     pub engine: Option<EngineKind>,
     /// Cases at the same time.
@@ -85,6 +89,7 @@ impl Default for RunOptions {
         Self {
             target: TargetChoice::Bundled,
             clock: Clock::Auto,
+            transport: None,
             engine: None,
             jobs: 1,
             seed: 0,

@@ -2,6 +2,7 @@
 //! case by case.
 
 use std::any::Any;
+use std::cmp::Reverse;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +34,10 @@ pub fn run(
         at: 0.0,
         kind: EventKind::RunStarted {
             mqttlab: env!("CARGO_PKG_VERSION").into(),
-            target: plan.name.clone(),
+            target: match options.transport {
+                Some(transport) => format!("{} over {transport}", plan.name),
+                None => plan.name.clone(),
+            },
             seed: options.seed,
             cases: count,
             virtual_time: options.clock == Clock::Virtual,
@@ -84,6 +88,7 @@ fn run_all(
     began: Instant,
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> bool {
+    let order = order(cases, session.options.jobs);
     let next = AtomicUsize::new(0);
     let finished = AtomicUsize::new(0);
     // A broker that all cases share is used by one after the other.
@@ -92,8 +97,8 @@ fn run_all(
         let (sender, receiver) = sync_channel(1);
         for _ in 0..jobs.min(cases.len()) {
             let sender = sender.clone();
-            let (next, finished) = (&next, &finished);
-            scope.spawn(move || work(session, cases, began, next, finished, &sender));
+            let (order, next, finished) = (&order, &next, &finished);
+            scope.spawn(move || work(session, cases, order, began, next, finished, &sender));
         }
         drop(sender);
         for events in receiver {
@@ -103,10 +108,21 @@ fn run_all(
     finished.into_inner() == cases.len()
 }
 
+/// Which case comes when, as indices: where several run at the same time those that wait longest
+/// begin first, so that nothing is left to wait for at the end.
+fn order(cases: &[Case], jobs: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..cases.len()).collect();
+    if jobs > 1 {
+        order.sort_by_key(|index| Reverse(cases[*index].least));
+    }
+    order
+}
+
 /// One worker: takes the next case until none is left, time is up, or somebody interrupts.
 fn work(
     session: &Session<'_>,
     cases: &[Case],
+    order: &[usize],
     began: Instant,
     next: &AtomicUsize,
     finished: &AtomicUsize,
@@ -118,8 +134,8 @@ fn work(
         if over || interrupted {
             return;
         }
-        let index = next.fetch_add(1, Ordering::Relaxed);
-        let Some(case) = cases.get(index) else { return };
+        let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)).copied() else { return };
+        let case = &cases[index];
         let offset = began.elapsed().as_secs_f64();
         let events = catch_unwind(AssertUnwindSafe(|| one(session, case, index, offset)))
             .unwrap_or_else(|panic| Some(panicked(case, session.options, &message(&*panic), offset)));

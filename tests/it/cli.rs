@@ -234,6 +234,43 @@ fn nothing_but_skipped_is_no_success() {
 }
 
 #[test]
+fn one_revision_can_be_chosen() {
+    let (_folder, file) = folder(&TWO.replace("name: Two", "name: Two\nmatrix: {protocol: ['3.1.1', '5']}"));
+    run(&file)
+        .args(["--only", "right", "--protocol", "5", "--verbose"])
+        .assert()
+        .success()
+        .stdout(contains("v5").and(contains("v3.1.1").not()));
+    run(&file).args(["--protocol", "3.1"]).assert().code(4);
+    run(&file).args(["--protocol", "4"]).assert().code(2).stderr(contains("3.1, 3.1.1 and 5"));
+}
+
+#[test]
+fn the_same_scenario_runs_over_every_transport() {
+    let (_folder, file) = folder(TWO);
+    for (transport, name) in [("tls", "over TLS"), ("ws", "over WebSocket"), ("wss", "over secure WebSocket")]
+    {
+        run(&file)
+            .args(["--only", "right", "--transport", transport])
+            .assert()
+            .success()
+            .stdout(contains(name).and(contains("1 passed")));
+    }
+    run(Path::new("scenarios/labs/users.yaml")).args(["--transport", "wss"]).assert().success();
+    run(Path::new("scenarios/labs/acl/traps.yaml")).args(["--transport", "tls"]).assert().success();
+    run(Path::new("scenarios/labs/tls/tls.yaml"))
+        .args(["--transport", "ws"])
+        .assert()
+        .code(4)
+        .stdout(contains("listeners of its own"));
+    run(&file)
+        .args(["--transport", "tls", "--broker", "mqtt://localhost"])
+        .assert()
+        .code(2)
+        .stderr(contains("mqtts://"));
+}
+
+#[test]
 fn all_passed_is_0_and_a_failure_is_1() {
     let (_folder, file) = folder(TWO);
     run(&file).args(["--only", "right"]).assert().code(0).stdout(contains("\n1 passed in "));

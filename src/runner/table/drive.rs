@@ -98,7 +98,7 @@ impl Driver {
         });
         Ok(Self {
             version: context.case.protocol,
-            endpoint: target.endpoint(None, None).map_err(|error| error.to_string())?,
+            endpoint: target.table_endpoint().map_err(|error| error.to_string())?,
             parties: parties.collect(),
             control,
             witness,

@@ -281,7 +281,19 @@ impl Target {
     /// Where control clients connect.
     pub fn control_endpoint(&self) -> Result<Endpoint, TargetError> {
         let Some(prepared) = &self.prepared else { return self.endpoint(None, None) };
-        let index = prepared.control_listener();
+        self.trusting_endpoint(prepared, prepared.control_listener())
+    }
+
+    /// Where the users of a table connect, which is not about certificates: the first listener.
+    pub fn table_endpoint(&self) -> Result<Endpoint, TargetError> {
+        match &self.prepared {
+            Some(prepared) if !prepared.listeners.is_empty() => self.trusting_endpoint(prepared, 0),
+            _ => self.endpoint(None, None),
+        }
+    }
+
+    /// A listener, whatever its certificate.
+    fn trusting_endpoint(&self, prepared: &Prepared, index: usize) -> Result<Endpoint, TargetError> {
         let listener = &prepared.listeners[index];
         if !listener.tls {
             return Ok(self.plain_endpoint(prepared, index));
