@@ -4,6 +4,7 @@
 //! another rule. The texts are paraphrases; the standard counts.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::LazyLock;
 
 use crate::mqtt::ProtocolVersion;
@@ -23,6 +24,39 @@ pub struct Statement {
     pub client_testable: String,
     /// In our words.
     pub paraphrase: String,
+}
+
+/// A standard whose statements have ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standard {
+    /// MQTT 3.1.1.
+    V311,
+    /// MQTT 5.0.
+    V5,
+}
+
+impl Standard {
+    /// Both, oldest first.
+    pub const ALL: [Self; 2] = [Self::V311, Self::V5];
+
+    /// The one whose ids are used for a revision. MQTT 3.1 labels none and shares those of 3.1.1.
+    pub const fn of(version: ProtocolVersion) -> Self {
+        if version.is_v5() { Self::V5 } else { Self::V311 }
+    }
+
+    /// The revision that it describes.
+    pub const fn version(self) -> ProtocolVersion {
+        match self {
+            Self::V311 => ProtocolVersion::V311,
+            Self::V5 => ProtocolVersion::V5,
+        }
+    }
+}
+
+impl fmt::Display for Standard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.version())
+    }
 }
 
 /// How the standards misprint their own labels, and the label that is meant.

@@ -7,6 +7,7 @@ mod broker_auth;
 mod broker_dropin;
 mod broker_program;
 mod broker_sys;
+mod checks;
 mod cli;
 mod codec;
 mod config;

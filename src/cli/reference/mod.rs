@@ -7,7 +7,8 @@ use indexmap::IndexMap;
 
 use super::EXITS;
 use crate::broker::config::options::{self, Hup, Scope, Status};
-use crate::check::statements;
+use crate::check::statements::Standard;
+use crate::check::{CHECKS, statements};
 use crate::mqtt::notation::{FieldDoc, PACKETS};
 use crate::mqtt::packet::PacketType;
 use crate::mqtt::property::PROPERTIES;
@@ -83,6 +84,11 @@ pub const CHAPTERS: &[Chapter] = &[
         name: "options",
         doc: "options of mosquitto.conf, and which of them we have",
         entries: options,
+    },
+    Chapter {
+        name: "checks",
+        doc: "what must hold of every packet of every run, and of a capture",
+        entries: checks,
     },
     Chapter {
         name: "statements",
@@ -199,6 +205,24 @@ fn status(status: Status) -> String {
         Status::Ignored(why) => format!("has no effect: {why}"),
         Status::Refused(why) => format!("refused: {why}"),
     }
+}
+
+fn checks() -> Vec<Entry> {
+    CHECKS
+        .iter()
+        .map(|check| {
+            let cites = Standard::ALL.into_iter().filter_map(|standard| {
+                let ids: Vec<_> = check.cited(standard).collect();
+                let name = if standard == Standard::V5 { "MQTT 5.0" } else { "MQTT 3.1.1" };
+                (!ids.is_empty()).then(|| (name, ids.join(", ")))
+            });
+            Entry {
+                details: [("binds", format!("the {}", check.binds))].into_iter().chain(cites).collect(),
+                example: check.example.into(),
+                ..entry(check.name, check.doc)
+            }
+        })
+        .collect()
 }
 
 /// A label that both standards use gives one entry with both meanings.

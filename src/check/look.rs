@@ -1,0 +1,78 @@
+//! What a check gets to see: one packet, and what is known of its connection before it.
+
+use super::Party;
+use super::conn::Conn;
+use crate::mqtt::codec::DecodeError;
+use crate::mqtt::packet::{ConnAck, Connect};
+use crate::mqtt::{Packet, ProtocolVersion};
+
+/// One packet in its place.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    /// Who sent it.
+    pub from: Party,
+    /// The revision of the connection; in a CONNECT its own.
+    pub version: ProtocolVersion,
+    /// The connection before this packet.
+    pub conn: &'a Conn,
+    /// The packet, or why it is none.
+    pub seen: Result<&'a Packet, &'a DecodeError>,
+    /// Its bytes on the wire.
+    pub size: usize,
+    /// Seconds on the teller's clock.
+    pub at: f64,
+}
+
+/// What is wrong with a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Breach {
+    /// One sentence.
+    pub sentence: String,
+    /// Which of the check's statements, if it is one in particular.
+    pub statement: Option<&'static str>,
+}
+
+impl Breach {
+    /// Of one statement in particular.
+    pub fn of(statement: Option<&'static str>, sentence: impl Into<String>) -> Self {
+        Self { sentence: sentence.into(), statement }
+    }
+}
+
+impl From<String> for Breach {
+    fn from(sentence: String) -> Self {
+        Self { sentence, statement: None }
+    }
+}
+
+impl From<&str> for Breach {
+    fn from(sentence: &str) -> Self {
+        sentence.to_owned().into()
+    }
+}
+
+/// Says what is wrong if it is.
+pub(super) fn breach(broken: bool, sentence: impl Into<Breach>) -> Option<Breach> {
+    broken.then(|| sentence.into())
+}
+
+impl<'a> Look<'a> {
+    /// The packet, if it is one.
+    pub fn packet(&self) -> Option<&'a Packet> {
+        self.seen.ok()
+    }
+
+    /// The packet if it is a CONNACK.
+    pub fn connack(&self) -> Option<&'a ConnAck> {
+        match self.seen {
+            Ok(Packet::ConnAck(answer)) => Some(answer),
+            _ => None,
+        }
+    }
+
+    /// A CONNACK that answers the one CONNECT of its connection, and that.
+    pub fn first_answer(&self) -> Option<(&'a Connect, &'a ConnAck)> {
+        let answer = self.connack().filter(|_| self.conn.connects == 1 && self.conn.connacks == 0)?;
+        Some((self.conn.connect.as_deref()?, answer))
+    }
+}
