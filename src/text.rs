@@ -41,6 +41,11 @@ pub fn hex(bytes: &[u8]) -> String {
     out
 }
 
+/// So many bytes: `0123456789` over and over.
+pub fn filler(size: usize) -> Vec<u8> {
+    b"0123456789".iter().copied().cycle().take(size).collect()
+}
+
 /// Reads hex digits with or without blanks between bytes.
 pub fn parse_hex(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u32> =

@@ -11,7 +11,7 @@ use super::outcome::{Done, Trouble};
 use super::recorder::{PROBE, Recorder};
 use super::target::Target;
 use crate::diagnostic::Span;
-use crate::scenario::value::Template;
+use crate::scenario::value::{CAPTURED, Template};
 use crate::scenario::{Case, EngineKind, Payload};
 use bytes::Bytes;
 
@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub target: Mutex<Target>,
     /// Variables of the run: `listeners.NAME.port` and so on.
     pub variables: BTreeMap<String, String>,
+    /// What steps captured, by name.
+    pub captured: parking_lot::Mutex<BTreeMap<String, String>>,
     /// Tells client identifiers and control messages of this case from all others.
     pub nonce: String,
     /// Plays clients that do not need the wire client.
@@ -75,6 +77,9 @@ impl<'a> At<'a> {
         if name == "i" {
             return self.count.map(|count| count.to_string());
         }
+        if let Some(name) = name.strip_prefix(CAPTURED) {
+            return self.context.captured.lock().get(name).cloned();
+        }
         self.context.variables.get(name).cloned()
     }
 
@@ -88,6 +93,11 @@ impl<'a> At<'a> {
         template
             .resolve(|name| self.variable(name))
             .map_err(|name| self.errored("a value for every variable", format!("${{{name}}} has none")))
+    }
+
+    /// Keeps a value for later steps.
+    pub fn capture(&self, name: &str, value: &str) {
+        self.context.captured.lock().insert(name.to_owned(), value.to_owned());
     }
 
     /// A payload with its variables replaced.

@@ -21,6 +21,7 @@ pub fn matches(matcher: &Matcher, bytes: &[u8], lookup: Lookup<'_>) -> bool {
     let as_text = || std::str::from_utf8(bytes).ok();
     match matcher {
         Matcher::Any => true,
+        Matcher::Capture(_) => as_text().is_some(),
         Matcher::Equals(wanted) => wanted.resolve(lookup).is_ok_and(|wanted| wanted.as_bytes() == bytes),
         Matcher::Bytes(wanted) => wanted == bytes,
         Matcher::Regex(regex) => as_text().is_some_and(|text| regex.is_match(text)),
@@ -51,6 +52,7 @@ pub fn describe(matcher: &Matcher, lookup: Lookup<'_>) -> String {
     };
     match matcher {
         Matcher::Any => "anything".into(),
+        Matcher::Capture(name) => format!("anything, kept as {}", text::escape(name)),
         Matcher::Equals(wanted) => show(wanted),
         Matcher::Bytes(bytes) => text::printable(bytes),
         Matcher::Regex(regex) => format!("/{}/", regex.as_str()),
@@ -76,6 +78,32 @@ pub fn is_message(pattern: &MessagePattern, publish: &Publish, lookup: Lookup<'_
         && pattern.retain.is_none_or(|retain| retain == publish.retain)
         && pattern.dup.is_none_or(|dup| dup == publish.dup)
         && unmet_property(&pattern.properties, &publish.properties, lookup).is_none()
+}
+
+/// Hands to `keep` what the matcher captures of a value that it matched.
+fn capture(matcher: &Matcher, bytes: &[u8], keep: &mut dyn FnMut(&str, &str)) {
+    match (matcher, std::str::from_utf8(bytes)) {
+        (Matcher::Capture(name), Ok(text)) => keep(name, text),
+        (Matcher::All(all), _) => all.iter().for_each(|one| capture(one, bytes, keep)),
+        _ => {}
+    }
+}
+
+/// Hands to `keep` what the pattern captures of a message that it matched.
+pub fn capture_message(pattern: &MessagePattern, publish: &Publish, keep: &mut dyn FnMut(&str, &str)) {
+    capture(&pattern.topic, publish.topic.as_str().as_bytes(), keep);
+    capture(&pattern.payload, &publish.payload, keep);
+    capture_properties(&pattern.properties, &publish.properties, keep);
+}
+
+/// Hands to `keep` what is captured of properties that were as wanted.
+pub fn capture_properties(wanted: &[PropertyMatch], there: &Properties, keep: &mut dyn FnMut(&str, &str)) {
+    for one in wanted {
+        let found = there.iter().find_map(|property| value(property, &one.name));
+        if let (Some(matcher), Some(found)) = (&one.matcher, found) {
+            capture(matcher, &found, keep);
+        }
+    }
 }
 
 /// The message that a pattern wants, in words.

@@ -43,6 +43,7 @@ impl Actor<'_> {
             let at = at.at(&step.span);
             match &step.kind {
                 WireStepKind::Send(line) => {
+                    all_known(at, line)?;
                     let line = self.filled_in(at, line);
                     if let Some(name) = line.open_numbers().next() {
                         return Err(at.errored(format!("a number for ${name}"), "no packet has given it one"));
@@ -103,7 +104,7 @@ impl Actor<'_> {
             .iter()
             .map(|one| match one {
                 WireAlternative::Packet(line) => WireAlternative::Packet(self.filled_in(at, line)),
-                WireAlternative::Close => WireAlternative::Close,
+                other => other.clone(),
             })
             .collect();
         let until = Instant::now() + DEFAULT_WITHIN;
@@ -118,6 +119,10 @@ impl Actor<'_> {
                     self.said_connect = answer.code == ReasonCode::SUCCESS;
                 }
                 Ok(())
+            }
+            Taken::Found(Seen::Wrong(packet)) if may_skip(&alternatives) => {
+                let wrong = differs(&packet, &alternatives);
+                Err(Trouble::Skipped(format!("this is about brokers that answer otherwise: {wrong}")))
             }
             Taken::Found(Seen::Wrong(packet)) => Err(self.wrong(at, &packet, &alternatives, expected())),
             Taken::Ended(ending) => {
@@ -171,7 +176,7 @@ fn look(
         let packet = &packets[index];
         let fits = alternatives.iter().find_map(|one| match one {
             WireAlternative::Packet(line) => line.captures(packet).ok(),
-            WireAlternative::Close => None,
+            WireAlternative::Close | WireAlternative::Skip => None,
         });
         if let Some(numbers) = fits {
             progress.passed = index;
@@ -185,12 +190,27 @@ fn look(
         // There is one CONNACK a connection: a wrong one will not be followed by the right one.
         let only_one =
             matches!(packet, Packet::ConnAck(_)) && packets_wanted(alternatives, PacketType::ConnAck);
-        if strict || only_one {
+        if strict || only_one || may_skip(alternatives) {
             return Some(Seen::Wrong(Box::new(packet.clone())));
         }
         index += 1;
     }
     None
+}
+
+/// Whether another packet means that the scenario is not about this broker.
+fn may_skip(alternatives: &[WireAlternative]) -> bool {
+    alternatives.iter().any(|one| matches!(one, WireAlternative::Skip))
+}
+
+/// That each variable of a line that is sent has a value.
+fn all_known(at: At<'_>, line: &PacketLine) -> Done {
+    for field in line.fields.iter().filter(|field| field.value.contains("${")) {
+        if let Ok(template) = Template::parse(&field.value) {
+            at.resolve(&template)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether one of the alternatives is a packet of this kind.

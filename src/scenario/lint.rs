@@ -237,7 +237,7 @@ impl<'a> Walk<'a> {
                 WireStepKind::Expect(alternatives) => {
                     let packets = alternatives.iter().filter_map(|one| match one {
                         WireAlternative::Packet(packet) => Some(packet),
-                        WireAlternative::Close => None,
+                        WireAlternative::Close | WireAlternative::Skip => None,
                     });
                     let found = packets.flat_map(PacketLine::open_numbers).map(str::to_owned);
                     self.clients[client.0].numbers.extend(found);

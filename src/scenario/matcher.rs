@@ -32,6 +32,8 @@ pub enum Matcher {
     /// A topic filter that the topic must match (`receives: home/+/temp` is not one: a topic with
     /// wildcards in `receives` means this).
     Filter(crate::mqtt::TopicFilter),
+    /// Anything that is text; its value becomes `${captured.NAME}`.
+    Capture(String),
     /// All of these.
     All(Vec<Matcher>),
 }

@@ -257,4 +257,6 @@ pub enum WireAlternative {
     Packet(PacketLine),
     /// End of file or reset.
     Close,
+    /// Another packet than those: the scenario is not about this broker.
+    Skip,
 }

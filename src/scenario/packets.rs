@@ -93,12 +93,18 @@ fn send(scope: &Scope, text: &str, span: &Span) -> Option<WireStepKind> {
     if text == "close" {
         return Some(WireStepKind::SendClose);
     }
-    let Some(digits) = text.strip_prefix("hex").filter(|rest| rest.is_empty() || rest.starts_with(' '))
+    let known = known_values(scope, text, span)?;
+    let Some(digits) = known.strip_prefix("hex").filter(|rest| rest.is_empty() || rest.starts_with(' '))
     else {
         let line = packet(scope, text, span)?;
         if let Some(field) = line.expect_only() {
             let message = format!("`{}` says what must not come, and nothing of what is sent", field.name);
             scope.error_help("L018", span, message, "leave it out");
+            return None;
+        }
+        if let Some(field) = line.receive_only() {
+            let message = format!("`{}` stands for many codes and cannot be sent", field.value);
+            scope.error_help("L018", span, message, "write one of them, such as 0x80");
             return None;
         }
         return Some(WireStepKind::Send(line));
@@ -110,15 +116,15 @@ fn send(scope: &Scope, text: &str, span: &Span) -> Option<WireStepKind> {
     bytes.map(|bytes| WireStepKind::SendBytes(Bytes::from(bytes)))
 }
 
-/// `A | B | close`; a bar within quotes belongs to the packet.
+/// `A | B | close | skip`; a bar within quotes belongs to the packet.
 fn alternatives(scope: &Scope, text: &str, part: &dyn Fn(&str) -> Span) -> Option<Vec<WireAlternative>> {
     let mut found = Vec::new();
     for range in split_bars(text) {
         let piece = text[range].trim();
-        found.push(if piece == "close" {
-            WireAlternative::Close
-        } else {
-            WireAlternative::Packet(expected(scope, piece, &part(piece))?)
+        found.push(match piece {
+            "close" => WireAlternative::Close,
+            "skip" => WireAlternative::Skip,
+            _ => WireAlternative::Packet(expected(scope, piece, &part(piece))?),
         });
     }
     Some(found)
@@ -159,10 +165,15 @@ fn expected(scope: &Scope, text: &str, span: &Span) -> Option<PacketLine> {
     Some(line)
 }
 
+/// The text with the values of the variables that are known already.
+fn known_values(scope: &Scope, text: &str, span: &Span) -> Option<String> {
+    let template = scope.template_of(text, span)?;
+    Some(template.resolve(|name| Some(format!("${{{name}}}"))).unwrap_or_else(|_| text.to_owned()))
+}
+
 /// A packet, with the variables replaced that are known already.
 fn packet(scope: &Scope, text: &str, span: &Span) -> Option<PacketLine> {
-    let template = scope.template_of(text, span)?;
-    let resolved = template.resolve(|name| Some(format!("${{{name}}}"))).unwrap_or_else(|_| text.to_owned());
+    let resolved = known_values(scope, text, span)?;
     match PacketLine::parse(&resolved) {
         Ok(line) => Some(line),
         Err(error) => {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::node::{self, Node};
-use super::value::Template;
+use super::value::{CAPTURED, Template};
 use super::{LoadOptions, ScenarioFiles};
 use crate::diagnostic::{Diagnostic, Severity, Source, Span};
 use crate::mqtt::ProtocolVersion;
@@ -141,6 +141,10 @@ pub(super) struct Scope<'a> {
     pub place: RefCell<Option<String>>,
     /// How many `repeat`s are around this place; `${i}` needs one.
     pub repeats: Cell<usize>,
+    /// Names that steps capture values under.
+    pub captures: RefCell<BTreeSet<String>>,
+    /// Captured values that something uses, with the place.
+    pub captured: RefCell<Vec<(String, Span)>>,
 }
 
 impl<'a> Scope<'a> {
@@ -154,6 +158,8 @@ impl<'a> Scope<'a> {
             matrix_used: Cell::new(false),
             place: RefCell::default(),
             repeats: Cell::new(0),
+            captures: RefCell::default(),
+            captured: RefCell::default(),
         }
     }
 
@@ -230,6 +236,8 @@ impl<'a> Scope<'a> {
         for name in &unknown {
             self.unknown_variable(name, span);
         }
+        let captured = template.variables().filter_map(|name| name.strip_prefix(CAPTURED));
+        self.captured.borrow_mut().extend(captured.map(|name| (name.to_owned(), span.clone())));
         unknown.is_empty().then_some(template)
     }
 
@@ -264,6 +272,10 @@ impl<'a> Scope<'a> {
         if name == "i" {
             return self.repeats.get() > 0;
         }
+        // Whether a step captures it is known when all steps are.
+        if name.starts_with(CAPTURED) {
+            return true;
+        }
         let mut parts = name.rsplitn(2, '.');
         let (Some(field), Some(path)) = (parts.next(), parts.next()) else { return false };
         let (kind, names, fields): (_, _, &[&str]) = match path.split_once('.') {
@@ -277,6 +289,17 @@ impl<'a> Scope<'a> {
             self.mark_used(kind.0, kind.1);
         }
         known
+    }
+
+    /// Reports captured values that nothing captures.
+    pub fn check_captured(&self) {
+        let captures = self.captures.borrow();
+        for (name, span) in self.captured.take().iter().filter(|(name, _)| !captures.contains(name)) {
+            let message = format!("no step captures `{}`", crate::text::escape(name));
+            let help =
+                suggest(name, captures.iter().map(String::as_str), "capture it by a test: `{capture: NAME}`");
+            self.error_help("L010", span, message, help);
+        }
     }
 
     fn unknown_variable(&self, name: &str, span: &Span) {

@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
+/// What stands before the names of values that steps captured.
+pub const CAPTURED: &str = "captured.";
+
 /// A text with variables. Variables known when the file is read (`--set`, matrix, environment)
 /// are already replaced; what is left is of the run: `listeners.NAME.host`, `listeners.NAME.port`,
-/// `users.NAME.password`, `certs.NAME.cert`, `certs.NAME.key`, `certs.NAME.ca`.
+/// `users.NAME.password`, `certs.NAME.cert`, `certs.NAME.key`, `certs.NAME.ca`, `captured.NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Template {
     parts: Vec<Part>,

@@ -29,6 +29,7 @@ mod readme;
 mod report;
 mod runner;
 mod runner_faults;
+mod runner_language;
 mod scenario;
 mod scenario_hostile;
 mod simulation;

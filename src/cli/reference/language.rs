@@ -44,7 +44,7 @@ pub fn concepts() -> Vec<Entry> {
         concept(
             "variables",
             "${listeners.NAME.host}, ${listeners.NAME.port}, ${users.NAME.password}, ${certs.NAME.cert}, \
-             ${env.NAME}, ${i} in a repeat, and every --set name=value. $${ stands for ${.",
+             ${env.NAME}, ${captured.NAME}, ${i} in a repeat, and every --set name=value. $${ stands for ${.",
             "- a: {publish: \"home/${room}\", payload: x}",
         ),
         concept(

@@ -113,8 +113,14 @@ impl Builder<'_> {
     fn codes(&self, name: &str) -> Result<Vec<u8>, NotationError> {
         let mut codes = vec![];
         for field in self.line.fields.iter().filter(|field| field.name == name) {
-            if let Value::Code(code) = self.read(field)? {
-                codes.push(if self.version.is_v5() { code.v5.0 } else { code.v3.0 });
+            match self.read(field)? {
+                Value::Code(code) => codes.push(if self.version.is_v5() { code.v5.0 } else { code.v3.0 }),
+                Value::AnyError => {
+                    let message = "`error` stands for any code that says no, and cannot be sent";
+                    return Err(NotationError::new(message, field.span.clone())
+                        .with_help("one of them, such as 0x80"));
+                }
+                _ => {}
             }
         }
         Ok(codes)

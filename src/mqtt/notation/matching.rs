@@ -84,6 +84,7 @@ fn is_equal(line: &PacketLine, field: &Field, fact: &Fact) -> bool {
     let form = fields::lookup(line.kind, field.name).map_or(Form::Bytes, |(_, meaning)| meaning.form());
     match (value::read(line.kind, form, field), &fact.value) {
         (Ok(Value::Code(wanted)), Value::Code(is)) => wanted.is(is.v5),
+        (Ok(Value::AnyError), Value::Code(is)) => value::is_error(line.kind, is.v5),
         (Ok(wanted), is) => wanted == *is,
         (Err(_), _) => false,
     }
@@ -101,7 +102,7 @@ fn mismatch<'a>(field: &Field, found: impl Iterator<Item = &'a Fact>) -> Mismatc
                 Value::Number(number) => number.to_string(),
                 Value::Bytes(bytes) => value::written(bytes, false),
                 Value::Code(code) => code.v5.to_string(),
-                Value::Length(_) => String::new(),
+                Value::AnyError | Value::Length(_) => String::new(),
             };
             shown("user", fact.key.as_deref(), value)
         })

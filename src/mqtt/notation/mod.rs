@@ -115,6 +115,11 @@ impl PacketLine {
         self.fields.iter().find(|field| field.name == fields::WITHOUT)
     }
 
+    /// The first field that no packet can be sent with: `error` stands for many codes.
+    pub fn receive_only(&self) -> Option<&Field> {
+        self.fields.iter().find(|field| value::is_any_error(self.kind, field))
+    }
+
     /// The first field that only MQTT 5 has, properties among them.
     pub fn needs_v5(&self) -> Option<&Field> {
         self.fields.iter().find(|field| build::is_v5_only(self.kind, field))

@@ -103,7 +103,8 @@ fn stray(kind: PacketType, word: &Word) -> NotationError {
 /// the topic after all.
 fn publish(line: &mut PacketLine, word: &Word) -> Result<Field, NotationError> {
     let has = |name| line.fields.iter().any(|field| field.name == name);
-    if !word.quoted && !word.value.starts_with("hex:") {
+    let is_topic = !word.value.starts_with("hex:") && !word.value.starts_with("size:");
+    if !word.quoted && is_topic {
         return if has("topic") { Err(stray(line.kind, word)) } else { Ok(field("topic", word)) };
     }
     if has("payload") && !has("topic") {

@@ -83,7 +83,7 @@ fn written_fact(fact: &Fact, packet: &Packet) -> String {
         Value::Number(number) => number.to_string(),
         Value::Code(code) => written_code(name, code.v5),
         Value::Bytes(bytes) => written(bytes, matches!(name, "payload" | "will.payload")),
-        Value::Length(_) => String::new(),
+        Value::AnyError | Value::Length(_) => String::new(),
     };
     match (name, packet) {
         ("code" | "payload", _) | ("reason", Packet::Disconnect(_) | Packet::Auth(_)) => value,

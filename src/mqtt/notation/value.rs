@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::fields::Form;
 use super::{Field, NotationError};
 use crate::mqtt::ReasonCode;
+use crate::mqtt::codec::MAX_REMAINING_LENGTH;
 use crate::mqtt::packet::PacketType;
 use crate::text::did_you_mean;
 
@@ -19,6 +20,8 @@ pub(super) enum Value {
     /// Strings too: a forced one may be no UTF-8.
     Bytes(Bytes),
     Code(Code),
+    /// Any code that says no (`error`); only ever expected.
+    AnyError,
     Length(Length),
 }
 
@@ -45,6 +48,9 @@ pub(super) enum Length {
     Exactly(u32),
     Off(i64),
 }
+
+/// Stands for every code that says no.
+const ANY_ERROR: &str = "error";
 
 /// Return codes of 3.1.1 that 5.0 calls otherwise, and what 5.0 made of each.
 const OLD_NAMES: &[(&str, u8, u8)] = &[
@@ -79,6 +85,7 @@ pub(super) fn read(kind: PacketType, form: Form, field: &Field) -> Result<Value,
             Ok(Value::Bytes(bytes))
         }
         Form::Bytes => bytes(field).map(Value::Bytes),
+        Form::Code if text == ANY_ERROR => Ok(Value::AnyError),
         Form::Code => code(kind, field).map(Value::Code),
         Form::Length => length(text)
             .map(Value::Length)
@@ -117,8 +124,25 @@ fn length(text: &str) -> Option<Length> {
     number(digits).map(|number| Length::Off(sign * i64::from(number)))
 }
 
-/// Text, or `hex:…` without quotes.
+/// True for a field that stands for many codes.
+pub(super) fn is_any_error(kind: PacketType, field: &Field) -> bool {
+    let form = super::fields::lookup(kind, field.name).map(|(_, meaning)| meaning.form());
+    form == Some(Form::Code) && field.value == ANY_ERROR
+}
+
+/// True for a code that says no: from 0x80 on, and whatever is not 0 in a CONNACK.
+pub(super) fn is_error(kind: PacketType, code: ReasonCode) -> bool {
+    code.0 >= 0x80 || (kind == PacketType::ConnAck && code.0 != 0)
+}
+
+/// Text, or without quotes `hex:…` and `size:…`.
 fn bytes(field: &Field) -> Result<Bytes, NotationError> {
+    if let Some(size) = field.value.strip_prefix("size:").filter(|_| !field.quoted) {
+        return match number(size) {
+            Some(size) if size <= MAX_REMAINING_LENGTH => Ok(crate::text::filler(size as usize).into()),
+            _ => Err(bad(field, "a number of bytes behind `size:`, up to 268435455")),
+        };
+    }
     match field.value.strip_prefix("hex:").filter(|_| !field.quoted) {
         None => Ok(Bytes::copy_from_slice(field.value.as_bytes())),
         Some(digits) => crate::text::parse_hex(digits)
@@ -191,7 +215,7 @@ pub(super) fn is_plain(text: &str) -> bool {
     let harmless = |c: char| {
         c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '$' | '+' | '#' | ':' | '@')
     };
-    !text.is_empty() && !text.starts_with("hex:") && text.chars().all(harmless)
+    !text.is_empty() && !text.starts_with("hex:") && !text.starts_with("size:") && text.chars().all(harmless)
 }
 
 /// Text in quotes, with escapes for what would end the line or fool a reader.

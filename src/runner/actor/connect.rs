@@ -8,7 +8,7 @@ use crate::mqtt::packet::{ConnAck, Connect, Will};
 use crate::net::ConnectError;
 use crate::runner::context::At;
 use crate::runner::link::Command;
-use crate::runner::matching::unmet_property;
+use crate::runner::matching::{capture_properties, unmet_property};
 use crate::runner::outcome::Done;
 use crate::runner::rumqttc;
 use crate::scenario::WillSpec;
@@ -167,8 +167,9 @@ fn check_accepted(
         let say = |flag: bool| format!("CONNACK 0 session_present={}", u8::from(flag));
         return Err(at.failed(say(wanted), say(answer.session_present)));
     }
-    match at.looking(|lookup| unmet_property(properties, &answer.properties, lookup)) {
-        Some(unmet) => Err(at.failed("CONNACK with the properties asked for", unmet)),
-        None => Ok(()),
+    if let Some(unmet) = at.looking(|lookup| unmet_property(properties, &answer.properties, lookup)) {
+        return Err(at.failed("CONNACK with the properties asked for", unmet));
     }
+    capture_properties(properties, &answer.properties, &mut |name, value| at.capture(name, value));
+    Ok(())
 }

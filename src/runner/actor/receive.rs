@@ -12,7 +12,7 @@ use crate::mqtt::packet::Publish;
 use crate::net::tap::Content;
 use crate::runner::context::At;
 use crate::runner::link::Taken;
-use crate::runner::matching::{describe_message, is_message};
+use crate::runner::matching::{capture_message, describe_message, is_message};
 use crate::runner::outcome::{Done, Trouble};
 use crate::runner::recorder::print;
 use crate::scenario::ClientSpec;
@@ -46,8 +46,14 @@ impl Actor<'_> {
                     };
                     pick(slots.len(), packets.len(), expect.any_order, fits)
                 })?;
-                for index in picked.into_iter().rev() {
-                    packets.remove(index);
+                let taken: Vec<_> =
+                    picked.into_iter().rev().filter_map(|index| packets.remove(index)).collect();
+                // In any order, nobody knows which pattern took which of several.
+                let known = !expect.any_order || slots.len() == 1;
+                for (pattern, packet) in slots.iter().zip(taken.iter().rev()).filter(|_| known) {
+                    if let Packet::Publish(publish) = packet {
+                        capture_message(pattern, publish, &mut |name, value| at.capture(name, value));
+                    }
                 }
                 Some(())
             })

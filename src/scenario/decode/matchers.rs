@@ -21,6 +21,7 @@ pub const MATCHER_KEYS: &[KeySpec] = &[
     key("gte", Shape::Number, "a number, this or more"),
     key("lte", Shape::Number, "a number, this or less"),
     key("filter", Shape::Text, "a topic that this filter matches"),
+    key("capture", Shape::Text, "any text; later steps know it as `${captured.NAME}`"),
 ];
 
 /// A test on a payload or a property.
@@ -109,6 +110,11 @@ fn tests(scope: &Scope, node: &Node, what: &str) -> Option<Matcher> {
             }
             "gte" => Matcher::Number { gte: Some(values::number(scope, value, "gte")?), lte: None },
             "lte" => Matcher::Number { gte: None, lte: Some(values::number(scope, value, "lte")?) },
+            "capture" => {
+                let name = scope.text(value, "capture")?;
+                scope.captures.borrow_mut().insert(name.clone());
+                Matcher::Capture(name)
+            }
             _ => Matcher::Filter(filter(scope, value)?),
         });
     }

@@ -121,6 +121,7 @@ fn case(
         BodyNode::Table(node) => Body::Table(Arc::new(table_of(&scope, node, header)?)),
     };
     let ignored = reader.into_ignored();
+    scope.check_captured();
     let mut case = assemble(header, &scope.combination, setup, clients, body);
     for index in ignored {
         case.clients[index.0].ignore_extra = true;

@@ -272,7 +272,7 @@ pub(in crate::scenario) fn payload(scope: &Scope, node: &Node) -> Option<Payload
         "json" => Some(Payload::Bytes(json(scope, value)?.to_string().into())),
         "size" => {
             let size = usize::try_from(integer(scope, value, "size", 0, MAX_PAYLOAD)?).ok()?;
-            Some(Payload::Bytes(b"0123456789".iter().copied().cycle().take(size).collect()))
+            Some(Payload::Bytes(crate::text::filler(size).into()))
         }
         "file" => Some(Payload::Bytes(Bytes::from(scope.file(value, "file")?.text.clone()))),
         _ => None,

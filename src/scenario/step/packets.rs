@@ -9,11 +9,14 @@ pub(super) const PACKETS: VerbSpec = VerbSpec {
     name: "packets",
     actor: Actor::Client,
     doc: "Sends and expects packets as they are written, one a line: `> PACKET` sends, `< PACKET` expects, \
-          `< A | B | close` expects any of these, `<? PACKET` may come or not, `> hex 10 0c …` sends raw \
+          `< A | B | close` expects any of these, `< A | skip` skips the scenario if another \
+          packet comes (it is about brokers that answer A), `<? PACKET` may come or not, `> hex 10 0c …` sends raw \
           bytes, `> close` cuts the connection, `* note` is a note, and `! ` before a line says that nothing \
           else may come before it; `5: ` or `3.1.1: ` before a line keeps it to that version. `id=$first` is \
-          whatever number comes, and the same number in the lines of this client after it. Fields that are not named are not checked on receive and are the \
-          standard's default on send. A client of packet blocks is best `raw: true`.",
+          whatever number comes, and the same number in the lines of this client after it. Fields that are \
+          not named are not checked on receive and are the standard's default on send. The code `error` \
+          expects any code that says no; a value `size:N` is so many bytes, `hex:…` is bytes. A client of \
+          packet blocks is best `raw: true`.",
     value: Some("lines"),
     keys: &[key("lines", Shape::Text, "the block (`|`)")],
     example: "- a:

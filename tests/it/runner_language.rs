@@ -1,0 +1,123 @@
+//! Scenarios as they are written, played on our own broker: what packet lines and captured values
+//! do at run time. What a file lowers to is tested in `scenario`, verdicts on wrong brokers in
+//! `runner_faults`.
+
+use std::path::PathBuf;
+
+use mqttlab::diagnostic::Source;
+use mqttlab::record::{Event, EventKind, Outcome, Verdict};
+use mqttlab::runner::{self, RunOptions};
+use mqttlab::scenario::{LoadOptions, ScenarioFiles, load};
+
+struct NoFiles;
+
+impl ScenarioFiles for NoFiles {
+    fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
+
+/// What the steps come to, under 5.0.
+fn played(clients: &str, steps: &str) -> Outcome {
+    let mut text =
+        format!("lab: 1\nmatrix: {{protocol: [\"5\"]}}\nscenarios:\n- id: one\n  clients: {clients}\n");
+    text.push_str("  steps:\n");
+    for line in steps.lines() {
+        text.extend(["  ", line, "\n"]);
+    }
+    let path = PathBuf::from("made.yaml");
+    let loaded = load(&Source::new(path.display().to_string(), text), &NoFiles, &LoadOptions::default());
+    assert!(!loaded.cases.is_empty(), "{:?}", loaded.diagnostics);
+    let mut events: Vec<Event> = Vec::new();
+    runner::run(&loaded.cases, &RunOptions::default(), &mut |event| events.push(event)).expect("a broker");
+    let outcome = events.into_iter().find_map(|event| match event.kind {
+        EventKind::CaseFinished { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    outcome.expect("the case is finished")
+}
+
+fn assert_verdict(outcome: &Outcome, verdict: Verdict, words: &str) {
+    let why =
+        outcome.why.as_ref().map(|why| format!("{} / {}", why.expected, why.actual)).unwrap_or_default();
+    assert_eq!(outcome.verdict, verdict, "{why}");
+    assert!(why.contains(words), "{why}");
+}
+
+#[test]
+fn a_captured_value_is_a_variable_of_later_steps() {
+    let clients = "{nameless: {client_id: \"\", properties: {session_expiry: 60}}, raw: {raw: true}, \
+                   again: {client_id: \"${captured.id}\", clean: false}}";
+    let steps = "- nameless: {connect: {connack: {assigned_client_id: {capture: id, length: 41}}}}
+- nameless: drop
+- raw:
+    packets: |
+      > CONNECT client=${captured.id} session_expiry=60
+      < CONNACK 0 session_present=1
+      > SUBSCRIBE ${captured.id} id=1
+      < SUBACK 0
+      > PUBLISH ${captured.id} \"x\"
+      < PUBLISH ${captured.id} \"x\"
+      > close
+- again: {connect: {session_present: true}}
+- again: {publish: answers, payload: \"${captured.id}\"}";
+    assert_verdict(&played(clients, steps), Verdict::Passed, "");
+    let steps = "- again: connect\n- nameless: {connect: {connack: {assigned_client_id: {capture: id}}}}";
+    assert_verdict(&played(clients, steps), Verdict::Errored, "${captured.id} has none");
+    let steps = "- raw:\n    packets: |\n      > CONNECT client=${captured.id}\n- nameless: {connect: {connack: {assigned_client_id: {capture: id}}}}";
+    assert_verdict(&played(clients, steps), Verdict::Errored, "${captured.id} has none");
+}
+
+#[test]
+fn a_message_can_be_captured_part_by_part() {
+    let clients = "{asks: {}, answers: {}}";
+    let steps = "- answers: {subscribe: questions}
+- asks: {subscribe: answers/7}
+- asks: {publish: questions, payload: why, properties: {response_topic: answers/7}}
+- answers: {receives: questions, payload: {capture: what}, properties: {response_topic: {capture: where}}}
+- answers: {publish: \"${captured.where}\", payload: \"${captured.what} not\"}
+- asks: {receives: answers/7, payload: why not}";
+    assert_verdict(&played(clients, steps), Verdict::Passed, "");
+}
+
+#[test]
+fn error_is_any_code_that_says_no() {
+    let clients = "{a: {raw: true}}";
+    let refused = |line: &str| {
+        format!("- a:\n    packets: |\n      > CONNECT clean client=a receive_maximum=0\n      < {line}\n")
+    };
+    assert_verdict(&played(clients, &refused("CONNACK error")), Verdict::Passed, "");
+    let accepted = "- a:\n    packets: |\n      > CONNECT clean client=a\n      < CONNACK error\n";
+    assert_verdict(&played(clients, accepted), Verdict::Failed, "CONNACK error / CONNACK 0");
+}
+
+#[test]
+fn a_broker_that_answers_otherwise_is_skipped_where_a_line_says_so() {
+    let clients = "{a: {raw: true}}";
+    let about = |answer: &str| {
+        format!(
+            "- a:\n    packets: |\n      > CONNECT clean client=a\n      < {answer} | skip\n      < PINGRESP\n"
+        )
+    };
+    let outcome = played(clients, &about("CONNACK 0 shared_available=0"));
+    assert_verdict(&outcome, Verdict::Skipped, "shared_available is none, not 0");
+    // It goes on where the broker is meant.
+    let outcome = played(clients, &about("CONNACK 0 shared_available=0 | CONNACK 0"));
+    assert_verdict(&outcome, Verdict::Failed, "PINGRESP");
+}
+
+#[test]
+fn long_values_need_not_be_written_out() {
+    let clients = "{a: {raw: true}}";
+    let steps = "- a:
+    packets: |
+      > CONNECT clean client=a
+      < CONNACK 0
+      > SUBSCRIBE filter=size:65535 id=1
+      < SUBACK 0
+      > PUBLISH topic=size:65535 size:70000
+      < PUBLISH topic=size:65535 size:70000
+      > PUBLISH topic=size:65535 \"size:5\"
+      < PUBLISH \"size:5\"";
+    assert_verdict(&played(clients, steps), Verdict::Passed, "");
+}
