@@ -111,7 +111,7 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     /// Stable code: `L…` scenario language, `T…` tables, `C…` mosquitto.conf, `A…` ACL file,
-    /// `P…` password file.
+    /// `P…` password file, `B…` baseline.
     pub code: &'static str,
     /// Error or warning.
     pub severity: Severity,

@@ -4,8 +4,11 @@
 //! Nothing is decided here that a library user could want: no verdicts, no protocol, no files of
 //! the broker. Errors that reach [`main`] are printed with their causes and end with code 5.
 
+mod baselines;
+mod bless;
 mod broker;
 mod check;
+mod compare;
 mod exit;
 mod explain;
 mod fill;
@@ -52,6 +55,7 @@ const EXAMPLES: &str = "\
 Examples:
   mqttlab run scenarios/labs                      every lab exercise on the bundled broker
   mqttlab run scenarios/labs --broker mosquitto   the same on Eclipse Mosquitto
+  mqttlab compare scenarios/conformance --broker bundled --broker mosquitto   where they differ
   mqttlab check lab3.yaml                         all that is wrong with a file, nothing started
   mqttlab explain receives_nothing                one word of the scenario language
   mqttlab broker -c mosquitto.conf -v             a broker that reads mosquitto.conf";
@@ -59,7 +63,9 @@ Examples:
 /// One variant a command.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Args),
+    Run(Box<run::Args>),
+    Compare(compare::Args),
+    Bless(Box<bless::Args>),
     Check(check::Args),
     List(list::Args),
     Passwd(passwd::Args),
@@ -98,6 +104,8 @@ fn obey() -> anyhow::Result<Exit> {
     }
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Bless(args) => bless::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => Ok(passwd::run(&args)),

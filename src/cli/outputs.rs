@@ -61,7 +61,23 @@ struct Sink {
 
 impl Outputs {
     /// Opens all files. The console goes to stderr when a report takes stdout.
-    pub fn open(reports: &[ReportArg], verbose: bool, trace: bool, again: String) -> anyhow::Result<Self> {
+    pub fn open(reports: &[ReportArg], verbose: bool, trace: bool, again: &str) -> anyhow::Result<Self> {
+        let options = |colour, progress| {
+            let again = again.to_owned();
+            ConsoleOptions { colour, verbose, trace, progress, again }
+        };
+        Self::with_console(reports, again, |out, colour, progress| {
+            Box::new(Console::new(out, options(colour, progress)))
+        })
+    }
+
+    /// Opens all files, and something else for the terminal: told where to write, and whether with
+    /// colours and a progress bar.
+    pub fn with_console(
+        reports: &[ReportArg],
+        again: &str,
+        console: impl FnOnce(report::Output, bool, bool) -> Box<dyn Report>,
+    ) -> anyhow::Result<Self> {
         let to_stderr = reports.iter().any(ReportArg::is_stdout);
         let (out, colour): (report::Output, _) = if to_stderr {
             (Box::new(io::stderr()), AutoStream::choice(&io::stderr()) != ColorChoice::Never)
@@ -78,11 +94,10 @@ impl Outputs {
                     (name, Box::new(BufWriter::new(file)))
                 }
             };
-            files.push(Sink { name, report: (arg.spec.make)(out, &again), trouble: None });
+            files.push(Sink { name, report: (arg.spec.make)(out, again), trouble: None });
         }
-        let options = ConsoleOptions { colour, verbose, trace, progress: io::stderr().is_terminal(), again };
-        let console =
-            Sink { name: "stdout".to_owned(), report: Box::new(Console::new(out, options)), trouble: None };
+        let report = console(out, colour, io::stderr().is_terminal());
+        let console = Sink { name: "stdout".to_owned(), report, trouble: None };
         Ok(Self { console, files, tally: Tally::default(), marks: Marks::default() })
     }
 

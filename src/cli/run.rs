@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::ValueEnum;
 
+use super::baselines;
 use super::check::print_errors;
 use super::fill;
 use super::interrupt;
@@ -15,7 +16,7 @@ use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, parse_report};
 use super::select::Selection;
 use super::{Exit, complain, usage};
-use crate::record::Verdict;
+use crate::record::{Event, Verdict};
 use crate::report::failure::quote;
 use crate::runner::{self, Clock, RunOptions, TargetChoice, Transport};
 use crate::scenario::EngineKind;
@@ -26,10 +27,10 @@ use crate::text::{did_you_mean, parse_duration};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    inputs: Inputs,
+    pub(super) inputs: Inputs,
 
     #[command(flatten)]
-    selection: Selection,
+    pub(super) selection: Selection,
 
     #[command(flatten)]
     target: Target,
@@ -107,6 +108,10 @@ struct Output {
     #[arg(long, help_heading = "Reports")]
     fill: bool,
 
+    /// Holds the run against the known deviations of this file (mqttlab bless): only new ones fail
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    baseline: Option<PathBuf>,
+
     /// Prints every packet as it is seen, one case after the other
     #[arg(long, help_heading = "Reports")]
     trace: bool,
@@ -118,7 +123,7 @@ struct Output {
 
 /// `--engine`
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Engine {
+pub enum Engine {
     /// Our own wire client
     Wire,
     /// rumqttc, where a scenario has no packet blocks
@@ -158,6 +163,16 @@ impl Carrier {
     }
 }
 
+impl Engine {
+    /// As the runner calls it.
+    pub fn kind(self) -> EngineKind {
+        match self {
+            Self::Wire => EngineKind::Wire,
+            Self::Rumqttc => EngineKind::Rumqttc,
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   mqttlab run                                        scenarios/labs on the bundled broker
@@ -167,12 +182,18 @@ Examples:
   mqttlab run scenarios --virtual-time               minutes of keep-alive in no time
   mqttlab run scenarios --report junit=junit.xml     for CI
   mqttlab run scenarios --broker mqtt://u:p@host     a broker that is already running
+  mqttlab run scenarios --broker mosquitto --baseline mosquitto.json   only what is new fails
 
 Exit codes: 0 all passed, 1 a test failed, 2 bad command line, 3 a file is invalid, 4 no test
 selected, 5 no broker, 6 incomplete, 130 interrupted.";
 
 /// Runs; the exit code says how it went.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    observed(args, &mut |_| {})
+}
+
+/// Runs, and tells `observer` what happens before a baseline is laid over it.
+pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyhow::Result<Exit> {
     let mut options = match args.options() {
         Ok(options) => options,
         Err(message) => return Ok(usage(message)),
@@ -194,12 +215,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         complain(format_args!("warning: {word}"));
     }
     options.rows = selected.rows;
+    let Ok(mut against) = baselines::read_all(&args.output.baseline)? else { return Ok(Exit::Invalid) };
     let interrupt = interrupt::watch()?;
     options.interrupt = Some(interrupt.clone());
 
     let output = &args.output;
-    let mut outputs = Outputs::open(&output.report, output.verbose, output.trace, args.again())?;
-    let ran = runner::run(&selected.cases, &options, &mut |event| outputs.event(&event));
+    let mut outputs = Outputs::open(&output.report, output.verbose, output.trace, &args.again())?;
+    let ran = runner::run(&selected.cases, &options, &mut |event| {
+        observer(&event);
+        baselines::pass(against.first_mut(), event, &mut |event| outputs.event(event));
+    });
     let interrupted = *interrupt.borrow();
     let complete = match ran {
         Ok(complete) => complete,
@@ -226,6 +251,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 impl Args {
+    /// True for `--baseline`.
+    pub fn has_baseline(&self) -> bool {
+        self.output.baseline.is_some()
+    }
+
     /// What can be known before any file is read; the error is one sentence about the command line.
     fn options(&self) -> Result<RunOptions, String> {
         if self.output.report.iter().filter(|report| report.is_stdout()).count() > 1 {
@@ -251,7 +281,7 @@ impl Args {
         let jobs = match self.jobs {
             Some(jobs) => jobs.get(),
             None if self.output.trace => 1,
-            None => (4 * available_parallelism().map_or(1, NonZeroUsize::get)).max(16),
+            None => usual_jobs(),
         };
         Ok(RunOptions {
             target,
@@ -261,15 +291,9 @@ impl Args {
                 _ => Clock::Auto,
             },
             transport,
-            engine: self.target.engine.map(|engine| match engine {
-                Engine::Wire => EngineKind::Wire,
-                Engine::Rumqttc => EngineKind::Rumqttc,
-            }),
+            engine: self.target.engine.map(Engine::kind),
             jobs,
-            seed: match self.seed {
-                Some(seed) => seed,
-                None => u64::from(getrandom::u32().unwrap_or(1)),
-            },
+            seed: self.seed.unwrap_or_else(any_seed),
             strict: self.strict,
             budget: self.budget,
             keep_files: self.target.keep_files.clone(),
@@ -305,6 +329,9 @@ impl Args {
             Some(Engine::Wire) => words.extend(["--engine".into(), "wire".into()]),
             None => {}
         }
+        if let Some(baseline) = &self.output.baseline {
+            words.extend(["--baseline".into(), baseline.display().to_string()]);
+        }
         if self.strict {
             words.push("--strict".into());
         }
@@ -315,8 +342,18 @@ impl Args {
     }
 }
 
+/// A seed, unless told.
+pub fn any_seed() -> u64 {
+    u64::from(getrandom::u32().unwrap_or(1))
+}
+
+/// Cases at the same time, unless told.
+pub fn usual_jobs() -> usize {
+    (4 * available_parallelism().map_or(1, NonZeroUsize::get)).max(16)
+}
+
 /// An address as it may stand in a report.
-fn without_password(url: &str) -> String {
+pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     match rest.rsplit_once('@') {
         Some((account, host)) => {
@@ -328,7 +365,8 @@ fn without_password(url: &str) -> String {
     }
 }
 
-fn broker(text: &str) -> Result<TargetChoice, String> {
+/// Reads `--broker`.
+pub fn broker(text: &str) -> Result<TargetChoice, String> {
     const SCHEMES: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
     if text == "bundled" {
         return Ok(TargetChoice::Bundled);
@@ -350,7 +388,8 @@ fn broker(text: &str) -> Result<TargetChoice, String> {
     Ok(TargetChoice::External { url: text.to_owned(), profile: None })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a time.
+pub fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "write a time as 250ms, 1.5s, 2m or 1h".to_owned())
 }
 

@@ -59,6 +59,11 @@ impl Selected {
 }
 
 impl Selection {
+    /// True where nothing is left out.
+    pub fn is_all(&self) -> bool {
+        self.only.is_empty() && self.tag.is_empty() && self.skip_tag.is_empty() && self.protocol.is_empty()
+    }
+
     /// Keeps the cases that all the arguments leave.
     pub fn select(&self, cases: Vec<Case>) -> Selected {
         let unmatched = self.unmatched(&cases);

@@ -5,8 +5,12 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod against;
+pub mod baseline;
 pub mod event;
 pub mod verdict;
 
+pub use against::Against;
+pub use baseline::Baseline;
 pub use event::{Event, EventKind, WireEvent, WireSide};
 pub use verdict::{CaseId, CaseInfo, Excerpt, Explanation, Level, Outcome, Place, RowMark, Verdict};

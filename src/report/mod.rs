@@ -3,13 +3,16 @@
 //! A report sees nothing but [`Event`]s, so every report can be made again from a recorded log.
 //! Where the bytes go, and what becomes of lab sheets, is the command line's business.
 
+pub mod comparison;
 pub mod console;
 pub mod failure;
 pub mod json;
 mod junit;
 mod marks;
+mod matrix;
 mod paint;
 mod progress;
+mod side_by_side;
 mod tally;
 
 use std::io::{self, Write};
@@ -19,6 +22,7 @@ use crate::record::Event;
 pub use console::{Console, ConsoleOptions};
 pub use junit::Junit;
 pub use marks::Marks;
+pub use matrix::{Matrix, MatrixOptions};
 pub use tally::Tally;
 
 /// Where a report is written to.
@@ -63,6 +67,12 @@ pub const REPORTS: &[ReportSpec] = &[
         doc: "JUnit XML for CI: a suite a file, a test case a case or table row.",
         example: "--report junit=junit.xml",
         make: |out, again| Box::new(Junit::new(out, again)),
+    },
+    ReportSpec {
+        name: "matrix",
+        doc: "Brokers side by side, as mqttlab compare prints it: a row a scenario, a column a broker and version.",
+        example: "--report matrix=matrix.txt",
+        make: |out, _| Box::new(Matrix::new(out, MatrixOptions::default())),
     },
     ReportSpec {
         name: "json",

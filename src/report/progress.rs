@@ -27,6 +27,8 @@ impl Progress {
                 if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {wide_msg}") {
                     self.bar.set_style(style);
                 }
+                // Another run of the same log.
+                self.bar.reset();
                 self.bar.set_length(*cases as u64);
                 self.bar.enable_steady_tick(Duration::from_millis(200));
             }

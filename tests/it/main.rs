@@ -10,6 +10,7 @@ mod broker_sys;
 mod checks;
 mod cli;
 mod codec;
+mod compare;
 mod config;
 mod config_options;
 mod differential;

@@ -13,7 +13,7 @@ use mqttlab::text::escape;
 use crate::support::paper::Paper;
 
 /// The logs of `fixtures/records`.
-const RECORDS: [&str; 5] = ["mixed", "passed", "interrupted", "broker_died", "hostile"];
+const RECORDS: [&str; 6] = ["mixed", "passed", "interrupted", "broker_died", "hostile", "compared"];
 
 fn text(record: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/records/{record}.jsonl"));

@@ -101,6 +101,7 @@ pub fn codes() -> Vec<Entry> {
         .iter()
         .chain(prepare::check::CODES)
         .chain(broker::codes::CODES)
+        .chain(crate::record::baseline::CODES)
         .map(|(code, doc)| entry(*code, *doc))
         .collect()
 }

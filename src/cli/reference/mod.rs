@@ -64,7 +64,7 @@ pub const CHAPTERS: &[Chapter] = &[
     },
     Chapter {
         name: "codes",
-        doc: "findings about scenarios, tables, mosquitto.conf, ACL and password files",
+        doc: "findings about scenarios, tables, mosquitto.conf, ACL and password files, baselines",
         entries: language::codes,
     },
     Chapter { name: "reports", doc: "formats of --report", entries: reports },
