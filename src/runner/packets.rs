@@ -33,12 +33,7 @@ struct Progress {
 impl Actor<'_> {
     /// Plays a block.
     pub async fn packets(&mut self, at: At<'_>, steps: &[WireStep]) -> Done {
-        let mut progress =
-            Progress { optional: Vec::new(), passed: self.inbox.with(|packets| packets.len()) };
-        // A message that came before the block may be what its first line waits for.
-        if steps.first().is_some_and(|step| !step.strict) {
-            progress.passed = 0;
-        }
+        let mut progress = Progress::default();
         for step in steps {
             let at = at.at(&step.span);
             match &step.kind {
@@ -104,6 +99,9 @@ impl Actor<'_> {
             .iter()
             .map(|one| match one {
                 WireAlternative::Packet(line) => WireAlternative::Packet(self.filled_in(at, line)),
+                WireAlternative::All(lines) => {
+                    WireAlternative::All(lines.iter().map(|line| self.filled_in(at, line)).collect())
+                }
                 other => other.clone(),
             })
             .collect();
@@ -171,12 +169,15 @@ fn look(
     strict: bool,
     progress: &mut Progress,
 ) -> Option<Seen> {
+    if let Some(found) = alternatives.iter().find_map(|one| together(packets, one, strict, progress)) {
+        return Some(found);
+    }
     let mut index = progress.passed.min(packets.len());
     while index < packets.len() {
         let packet = &packets[index];
         let fits = alternatives.iter().find_map(|one| match one {
             WireAlternative::Packet(line) => line.captures(packet).ok(),
-            WireAlternative::Close | WireAlternative::Skip => None,
+            WireAlternative::All(_) | WireAlternative::Close | WireAlternative::Skip => None,
         });
         if let Some(numbers) = fits {
             progress.passed = index;
@@ -190,7 +191,9 @@ fn look(
         // There is one CONNACK a connection: a wrong one will not be followed by the right one.
         let only_one =
             matches!(packet, Packet::ConnAck(_)) && packets_wanted(alternatives, PacketType::ConnAck);
-        if strict || only_one || may_skip(alternatives) {
+        // One of several that are wanted together: the others may still come.
+        let waits = lines(alternatives).any(|line| line.matches(packet).is_ok());
+        if ((strict || may_skip(alternatives)) && !waits) || only_one {
             return Some(Seen::Wrong(Box::new(packet.clone())));
         }
         index += 1;
@@ -213,9 +216,58 @@ fn all_known(at: At<'_>, line: &PacketLine) -> Done {
     Ok(())
 }
 
+/// The packets of `A & B`, once all of them are there.
+fn together(
+    packets: &mut VecDeque<Packet>,
+    alternative: &WireAlternative,
+    strict: bool,
+    progress: &mut Progress,
+) -> Option<Seen> {
+    let WireAlternative::All(lines) = alternative else { return None };
+    let from = progress.passed.min(packets.len());
+    let (mut taken, mut numbers) = (Vec::new(), Vec::new());
+    for line in lines {
+        let (index, found) = (from..packets.len())
+            .filter(|index| !taken.contains(index))
+            .find_map(|index| line.captures(&packets[index]).ok().map(|found| (index, found)))?;
+        taken.push(index);
+        numbers.extend(found);
+    }
+    taken.sort_unstable();
+    let last = taken.last().copied()?;
+    let between: Vec<_> = (from..last).filter(|index| !taken.contains(index)).collect();
+    for index in between {
+        let packet = &packets[index];
+        match progress.optional.iter().position(|line| line.matches(packet).is_ok()) {
+            Some(optional) => {
+                progress.optional.remove(optional);
+                taken.push(index);
+            }
+            None if strict => return Some(Seen::Wrong(Box::new(packet.clone()))),
+            None => {}
+        }
+    }
+    let packet = packets[last].clone();
+    taken.sort_unstable();
+    for index in taken.into_iter().rev() {
+        packets.remove(index);
+    }
+    progress.passed = from;
+    Some(Seen::Wanted(Box::new(packet), numbers))
+}
+
+/// All packets that the alternatives name.
+fn lines(alternatives: &[WireAlternative]) -> impl Iterator<Item = &PacketLine> {
+    alternatives.iter().flat_map(|one| match one {
+        WireAlternative::Packet(line) => std::slice::from_ref(line),
+        WireAlternative::All(lines) => lines.as_slice(),
+        WireAlternative::Close | WireAlternative::Skip => &[],
+    })
+}
+
 /// Whether one of the alternatives is a packet of this kind.
 fn packets_wanted(alternatives: &[WireAlternative], kind: PacketType) -> bool {
-    alternatives.iter().any(|one| matches!(one, WireAlternative::Packet(line) if line.kind == kind))
+    lines(alternatives).any(|line| line.kind == kind)
 }
 
 /// The packet of a kind that was wanted; else the last that came.
@@ -227,10 +279,8 @@ fn nearest(packets: &VecDeque<Packet>, alternatives: &[WireAlternative]) -> Opti
 /// A packet, and how it differs from the line for its kind.
 fn differs(packet: &Packet, alternatives: &[WireAlternative]) -> String {
     let text = describe(packet);
-    let mismatch = alternatives.iter().find_map(|one| match one {
-        WireAlternative::Packet(line) if line.kind == packet.packet_type() => line.matches(packet).err(),
-        _ => None,
-    });
+    let same_kind = lines(alternatives).filter(|line| line.kind == packet.packet_type());
+    let mismatch = same_kind.map(|line| line.matches(packet)).find_map(Result::err);
     match mismatch {
         Some(one) => format!("{text}: {} is {}, not {}", one.field, one.actual, one.expected),
         None => text,

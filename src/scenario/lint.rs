@@ -235,9 +235,10 @@ impl<'a> Walk<'a> {
                     }
                 }
                 WireStepKind::Expect(alternatives) => {
-                    let packets = alternatives.iter().filter_map(|one| match one {
-                        WireAlternative::Packet(packet) => Some(packet),
-                        WireAlternative::Close | WireAlternative::Skip => None,
+                    let packets = alternatives.iter().flat_map(|one| match one {
+                        WireAlternative::Packet(packet) => std::slice::from_ref(packet),
+                        WireAlternative::All(packets) => packets.as_slice(),
+                        WireAlternative::Close | WireAlternative::Skip => &[],
                     });
                     let found = packets.flat_map(PacketLine::open_numbers).map(str::to_owned);
                     self.clients[client.0].numbers.extend(found);

@@ -255,6 +255,8 @@ pub enum WireStepKind {
 pub enum WireAlternative {
     /// This packet.
     Packet(PacketLine),
+    /// `A & B`: these packets, in any order.
+    All(Vec<PacketLine>),
     /// End of file or reset.
     Close,
     /// Another packet than those: the scenario is not about this broker.

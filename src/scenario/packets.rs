@@ -116,21 +116,39 @@ fn send(scope: &Scope, text: &str, span: &Span) -> Option<WireStepKind> {
     bytes.map(|bytes| WireStepKind::SendBytes(Bytes::from(bytes)))
 }
 
-/// `A | B | close | skip`; a bar within quotes belongs to the packet.
+/// `A | B & C | close | skip`; a bar within quotes belongs to the packet.
 fn alternatives(scope: &Scope, text: &str, part: &dyn Fn(&str) -> Span) -> Option<Vec<WireAlternative>> {
     let mut found = Vec::new();
-    for range in split_bars(text) {
+    for range in split(text, "|") {
         let piece = text[range].trim();
-        found.push(match piece {
-            "close" => WireAlternative::Close,
-            "skip" => WireAlternative::Skip,
-            _ => WireAlternative::Packet(expected(scope, piece, &part(piece))?),
+        let word = match piece {
+            "close" => Some(WireAlternative::Close),
+            "skip" => Some(WireAlternative::Skip),
+            _ => None,
+        };
+        if let Some(word) = word {
+            found.push(word);
+            continue;
+        }
+        let lines = split(piece, " & ").into_iter().map(|range| {
+            let piece = piece[range].trim();
+            expected(scope, piece, &part(piece))
+        });
+        let mut lines = lines.collect::<Option<Vec<_>>>()?;
+        found.push(match (lines.pop(), lines.is_empty()) {
+            (Some(line), true) => WireAlternative::Packet(line),
+            (Some(line), false) => {
+                lines.push(line);
+                WireAlternative::All(lines)
+            }
+            (None, _) => continue,
         });
     }
     Some(found)
 }
 
-fn split_bars(text: &str) -> Vec<Range<usize>> {
+/// The parts between marks that stand outside of quotes.
+fn split(text: &str, mark: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let (mut start, mut quoted, mut escaped) = (0, false, false);
     for (at, c) in text.char_indices() {
@@ -138,9 +156,9 @@ fn split_bars(text: &str) -> Vec<Range<usize>> {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '|' if !quoted => {
+            _ if !quoted && text[at..].starts_with(mark) => {
                 found.push(start..at);
-                start = at + 1;
+                start = at + mark.len();
             }
             _ => {}
         }

@@ -123,6 +123,9 @@ fn packets(client: ClientIndex, lines: &str) -> Op {
                     .split(" | ")
                     .map(|one| match one {
                         "close" => WireAlternative::Close,
+                        all if all.contains(" & ") => {
+                            WireAlternative::All(all.split(" & ").map(line).collect())
+                        }
                         packet => WireAlternative::Packet(line(packet)),
                     })
                     .collect(),
@@ -427,6 +430,40 @@ fn packet_blocks_are_played_as_written() {
 }
 
 #[test]
+fn packets_that_are_wanted_together_come_in_any_order() {
+    for target in targets() {
+        let clients = || vec![ClientSpec { raw: true, ..client("raw") }];
+        let ops = |line: &str| {
+            let begin = "> CONNECT clean client=together
+                         < CONNACK 0
+                         > SUBSCRIBE t qos=0 id=1
+                         < SUBACK id=1
+                         > PUBLISH t \"x\" qos=1 id=7
+                         > PINGREQ\n";
+            vec![packets(A, &format!("{begin}{line}"))]
+        };
+        // A broker may deliver before it acknowledges, or after.
+        for line in [
+            "! < PUBLISH t \"x\" & PINGRESP & PUBACK id=7",
+            "! < PUBACK id=8 | PUBACK id=7 & PUBLISH t & PINGRESP | close",
+            "<? PUBLISH t\n! < PUBACK id=7 & PINGRESP\n<? PUBLISH t\n> PINGREQ\n! < PINGRESP",
+        ] {
+            assert_passed(&target, case(ProtocolVersion::V311, Setup::default(), clients(), ops(line)));
+        }
+        for (line, words) in [
+            ("! < PUBACK id=7 & PINGRESP", "PUBLISH t"),
+            ("< PUBLISH t & PUBACK id=7 & PUBACK id=8", "id is 7, not 8"),
+        ] {
+            assert_failed(
+                &target,
+                case(ProtocolVersion::V311, Setup::default(), clients(), ops(line)),
+                words,
+            );
+        }
+    }
+}
+
+#[test]
 fn numbers_of_the_broker_are_taken_over() {
     for target in targets() {
         let clients = || vec![ClientSpec { raw: true, ..client("raw") }, client("pub")];
@@ -456,7 +493,7 @@ fn numbers_of_the_broker_are_taken_over() {
                 Op::Repeat(1, vec![step(packets(A, after))]),
             ]
         };
-        let again = "< PUBLISH n \"${i}\" dup id=$one\n! < PUBLISH n \"3\" dup id=$three";
+        let again = "! < PUBLISH n \"${i}\" dup id=$one\n! < PUBLISH n \"3\" dup id=$three";
         assert_passed(&target, case(ProtocolVersion::V5, Setup::default(), clients(), ops(again)));
         let swapped = "> PINGREQ\n! < PUBLISH n \"1\" id=$three";
         let swapped = case(ProtocolVersion::V5, Setup::default(), clients(), ops(swapped));

@@ -60,6 +60,7 @@ pub fn concepts() -> Vec<Entry> {
             "packet-block",
             "One packet a line: > sends, < expects, <? may or may not come, | parts alternatives, close is the \
              end of the connection, > hex sends raw bytes, * is a note, ! before a line lets nothing come between. \
+             A & B are both, in any order. \
              A number may be left open: id=$first is whatever comes first, and the same from then on. \
              without=NAME: it has no (other) such field. 5: before a line keeps it to that version.",
             "- a:\n    packets: |\n      > CONNECT clean client=a\n      < CONNACK 0\n      > PUBLISH home/+ \"x\"\n      < close",

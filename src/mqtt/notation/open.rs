@@ -7,7 +7,7 @@ use super::{Field, PacketLine};
 impl PacketLine {
     /// The names of the numbers that are open, without their `$`.
     pub fn open_numbers(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter_map(|field| name_of(self, field))
+        self.fields.iter().filter_map(|field| open(self, field)).map(|(name, _)| name)
     }
 
     /// The line with those numbers put in that `lookup` knows.
@@ -15,21 +15,33 @@ impl PacketLine {
     pub fn with_numbers(&self, lookup: impl Fn(&str) -> Option<u32>) -> Self {
         let mut line = self.clone();
         for field in &mut line.fields {
-            if let Some(number) = name_of(self, field).and_then(&lookup) {
-                field.value = number.to_string();
+            if let Some((name, more)) = open(self, field)
+                && let Some(number) = lookup(name)
+            {
+                field.value = (u64::from(number) + u64::from(more)).to_string();
             }
         }
         line
     }
 }
 
-/// The name behind `$` in a field that holds a number; elsewhere `$` is a character like others.
+/// The name behind `$` in a field that takes a number over.
 pub(super) fn name_of<'f>(line: &PacketLine, field: &'f Field) -> Option<&'f str> {
-    let name = field.value.strip_prefix('$').filter(|_| !field.quoted)?;
+    open(line, field).filter(|(_, more)| *more == 0).map(|(name, _)| name)
+}
+
+/// The name behind `$` in a field that holds a number, and what is added; elsewhere `$` is a
+/// character like others.
+pub(super) fn open<'f>(line: &PacketLine, field: &'f Field) -> Option<(&'f str, u32)> {
+    let text = field.value.strip_prefix('$').filter(|_| !field.quoted)?;
+    let (name, more) = match text.split_once('+') {
+        Some((name, more)) => (name, more.parse().ok()?),
+        None => (text, 0),
+    };
     let is_word =
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
     let (_, meaning) = fields::lookup(line.kind, field.name).filter(|_| is_word)?;
-    matches!(meaning.form(), Form::Number(_)).then_some(name)
+    matches!(meaning.form(), Form::Number(_)).then_some((name, more))
 }
 
 #[cfg(test)]
@@ -58,5 +70,10 @@ mod tests {
         let error = line.build(ProtocolVersion::V5).expect_err("nobody says which number");
         assert_eq!(error.message, "`id` cannot be `$a`");
         assert!(PacketLine::parse("PUBLISH id=$").is_err());
+        let over = PacketLine::parse("PUBLISH a topic_alias=$max+1").expect("well-formed");
+        assert_eq!(over.open_numbers().collect::<Vec<_>>(), ["max"]);
+        assert_eq!(over.with_numbers(|_| Some(10)).fields[1].value, "11");
+        let sent = over.with_numbers(|_| Some(65_535)).build(ProtocolVersion::V5);
+        assert_eq!(sent.expect_err("there is no such alias").message, "`topic_alias` cannot be `65536`");
     }
 }

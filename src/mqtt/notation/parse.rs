@@ -121,7 +121,7 @@ fn publish(line: &mut PacketLine, word: &Word) -> Result<Field, NotationError> {
 fn check(line: &PacketLine, field: &Field) -> Result<(), NotationError> {
     let (_, meaning) = fields::lookup(line.kind, field.name).expect("fields have canonical names");
     // A variable of a scenario is replaced later; until then only its place is known.
-    if !field.value.contains("${") && open::name_of(line, field).is_none() {
+    if !field.value.contains("${") && open::open(line, field).is_none() {
         value::read(line.kind, meaning.form(), field)?;
     }
     if field.name == fields::WITHOUT && fields::left_out(&field.value).is_none() {

@@ -9,7 +9,8 @@ pub(super) const PACKETS: VerbSpec = VerbSpec {
     name: "packets",
     actor: Actor::Client,
     doc: "Sends and expects packets as they are written, one a line: `> PACKET` sends, `< PACKET` expects, \
-          `< A | B | close` expects any of these, `< A | skip` skips the scenario if another \
+          `< A | B & C | close` expects any of these \
+          (B and C in any order), `< A | skip` skips the scenario if another \
           packet comes (it is about brokers that answer A), `<? PACKET` may come or not, `> hex 10 0c …` sends raw \
           bytes, `> close` cuts the connection, `* note` is a note, and `! ` before a line says that nothing \
           else may come before it; `5: ` or `3.1.1: ` before a line keeps it to that version. `id=$first` is \
