@@ -81,6 +81,22 @@ fn a_message_can_be_captured_part_by_part() {
 }
 
 #[test]
+fn user_properties_are_matched_by_name() {
+    let clients = "{watch: {}, pub: {}}";
+    let steps = |wanted: &str| {
+        format!(
+            "- watch: {{subscribe: t}}
+- pub: {{publish: t, properties: {{user: {{colour: blue, \"a b\": \"\"}}}}}}
+- watch: {{receives: t, properties: {{user: {wanted}}}, within: 100ms}}"
+        )
+    };
+    let fits = steps("{colour: blue, \"a b\": \"\", shape: absent}");
+    assert_verdict(&played(clients, &fits), Verdict::Passed, "");
+    let other = steps("{colour: red}");
+    assert_verdict(&played(clients, &other), Verdict::Failed, "user.colour red");
+}
+
+#[test]
 fn error_is_any_code_that_says_no() {
     let clients = "{a: {raw: true}}";
     let refused = |line: &str| {
