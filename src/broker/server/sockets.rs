@@ -78,8 +78,11 @@ pub async fn unix(hub: &Hub, path: &Path) -> io::Result<UnixSocket> {
         io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()))
     };
     make_way(path).await.map_err(failed)?;
-    let socket = UnixListener::bind(path).map_err(failed)?;
+    let socket = tokio::net::UnixSocket::new_stream().map_err(failed)?;
+    socket.bind(path).map_err(failed)?;
+    // Until it listens nobody comes in, whatever the umask has made of its mode.
     fs::set_permissions(path, Permissions::from_mode(UNIX_MODE)).map_err(failed)?;
+    let socket = socket.listen(BACKLOG).map_err(failed)?;
     Ok(UnixSocket { socket, path: path.to_owned(), file: identity(path).map_err(failed)? })
 }
 
