@@ -189,6 +189,22 @@ impl Client {
         self.session.sent(Instant::now().into_std());
     }
 
+    /// Sends bytes in a write of their own; over a WebSocket in a frame of their own, of text if
+    /// `text`. Cancelled, it may leave the connection at text frames.
+    pub async fn send_alone(
+        &mut self,
+        bytes: &[u8],
+        packet: Option<&Packet>,
+        text: bool,
+    ) -> Result<(), Lost> {
+        self.flush().await?;
+        self.framed.frame_as_text(text);
+        self.send_raw(bytes, packet);
+        let sent = self.flush().await;
+        self.framed.frame_as_text(false);
+        sent
+    }
+
     /// Queues a PUBLISH; the identifier (QoS 1 and 2) is for [`Client::wait`].
     pub fn start_publish(&mut self, publish: Publish) -> Result<Option<PacketId>, Exhausted> {
         let id = self.session.publish(publish, &mut self.out)?;

@@ -174,6 +174,12 @@ impl Framed {
         write(&mut self.outbox);
     }
 
+    /// See [`Io::frame_as_text`](super::Io::frame_as_text). Flush before and after: what is queued has
+    /// no frame yet.
+    pub fn frame_as_text(&mut self, text: bool) {
+        self.transport.frame_as_text(text);
+    }
+
     /// The bytes that were read and not yet decoded.
     pub fn undecoded(&self) -> &[u8] {
         &self.inbox

@@ -30,6 +30,10 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
     /// Makes the coming drop an abrupt one: the peer sees a reset (RST) where the medium has such
     /// a thing, and what was not yet sent is lost. An in-memory pipe has only an end of file.
     fn reset_on_drop(&mut self) {}
+
+    /// What is written from now on goes in text frames, or again in binary ones, where there are
+    /// frames. For tests of servers: MQTT travels in binary frames. `[MQTT-6.0.0-1]`
+    fn frame_as_text(&mut self, _text: bool) {}
 }
 
 impl Io for DuplexStream {}
@@ -83,6 +87,8 @@ pub enum Endpoint {
         path: String,
         /// Headers of the request besides the handshake's own: name and value.
         headers: Vec<(String, String)>,
+        /// Subprotocols that are offered, best first.
+        subprotocols: Vec<String>,
     },
 }
 
@@ -118,7 +124,12 @@ impl Endpoint {
     /// A WebSocket of the usual path over this.
     #[must_use]
     pub fn websocket(self) -> Self {
-        Self::WebSocket { over: Box::new(self), path: "/mqtt".to_owned(), headers: Vec::new() }
+        Self::WebSocket {
+            over: Box::new(self),
+            path: "/mqtt".to_owned(),
+            headers: Vec::new(),
+            subprotocols: vec![handshake::SUBPROTOCOL.to_owned()],
+        }
     }
 
     /// Connects, and does the handshakes that there are. Has no time limit of its own: the caller
@@ -137,9 +148,10 @@ impl Endpoint {
             }
             Self::Memory(address) => Ok(Box::new(address.connect().await?)),
             Self::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-            Self::WebSocket { over, path, headers } => {
+            Self::WebSocket { over, path, headers, subprotocols } => {
                 let transport = Box::pin(over.connect()).await?;
-                Ok(Box::new(handshake::connect(transport, &over.host_header(), path, headers).await?))
+                let host = over.host_header();
+                Ok(Box::new(handshake::connect(transport, &host, path, headers, subprotocols).await?))
             }
         }
     }

@@ -164,6 +164,15 @@ pub enum Command {
     Ping,
     /// Bytes as they are, and what they mean.
     Raw(Bytes, Option<Packet>),
+    /// The same in a write of their own, and over a WebSocket in a frame of their own.
+    Alone {
+        /// As they are.
+        bytes: Bytes,
+        /// What they mean.
+        packet: Option<Packet>,
+        /// A text frame.
+        text: bool,
+    },
     /// DISCONNECT, and the end.
     Disconnect(Disconnect),
     /// The end without a goodbye.
@@ -259,6 +268,11 @@ async fn serve(mut client: Client, inbox: Inbox, mut commands: Commands, watch: 
                     return client.into_session();
                 }
                 Some((Command::Disconnect(goodbye), _)) => return say_goodbye(client, goodbye, &inbox, &watch).await,
+                Some((Command::Alone { bytes, packet, text }, answer)) => {
+                    // A connection that has ended shows in the next event.
+                    let _ = client.send_alone(&bytes, packet.as_ref(), text).await;
+                    let _ = answer.send(Sent::Plain);
+                }
                 Some((command, answer)) => {
                     let sent = send(&mut client, command, &mut pings);
                     // Nobody waits any more where a step was given up.
@@ -320,7 +334,7 @@ fn send(client: &mut Client, command: Command, pings: &mut VecDeque<u64>) -> Sen
             client.send_raw(&bytes, packet.as_ref());
             Sent::Plain
         }
-        Command::Disconnect(_) | Command::Drop => Sent::Plain,
+        Command::Alone { .. } | Command::Disconnect(_) | Command::Drop => Sent::Plain,
     }
 }
 

@@ -19,6 +19,7 @@ mod recorder;
 mod requirements;
 mod rumqttc;
 mod schedule;
+mod scram;
 mod table;
 mod target;
 mod traces;

@@ -12,8 +12,10 @@ use super::context::At;
 use super::link::{Command, Taken};
 use super::outcome::{Done, Trouble};
 use super::recorder::print;
+use super::scram;
 use crate::mqtt::notation::PacketLine;
 use crate::mqtt::packet::PacketType;
+use crate::mqtt::raw::RawPacket;
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
 use crate::net::tap::Content;
 use crate::scenario::op::{WireAlternative, WireStep, WireStepKind};
@@ -38,20 +40,18 @@ impl Actor<'_> {
             let at = at.at(&step.span);
             match &step.kind {
                 WireStepKind::Send(line) => {
-                    all_known(at, line)?;
-                    let line = self.filled_in(at, line);
-                    if let Some(name) = line.open_numbers().next() {
-                        return Err(at.errored(format!("a number for ${name}"), "no packet has given it one"));
-                    }
-                    let built = line.build(self.wire_version);
-                    let raw = built.map_err(|error| at.errored("a packet", error.to_string()))?;
-                    if let Some(Packet::Connect(connect)) = &raw.packet {
-                        self.wire_version = connect.version;
-                    }
+                    let raw = self.built(at, line).await?;
                     self.send_bytes(at, Command::Raw(raw.bytes, raw.packet)).await?;
                 }
+                WireStepKind::SendText(line) => {
+                    let raw = self.built(at, line).await?;
+                    at.context.recorder.remark(&self.spec.name, "in a text frame:");
+                    let command = Command::Alone { bytes: raw.bytes, packet: raw.packet, text: true };
+                    self.send_bytes(at, command).await?;
+                }
                 WireStepKind::SendBytes(bytes) => {
-                    self.send_bytes(at, Command::Raw(bytes.clone(), None)).await?;
+                    let command = Command::Alone { bytes: bytes.clone(), packet: None, text: false };
+                    self.send_bytes(at, command).await?;
                 }
                 WireStepKind::SendClose => {
                     self.leave(Command::Drop).await;
@@ -76,12 +76,42 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// A packet to send.
+    async fn built(&mut self, at: At<'_>, line: &PacketLine) -> Done<RawPacket> {
+        if scram::begins(line) {
+            self.begin_scram(at).await?;
+        }
+        self.all_known(at, line)?;
+        let line = self.filled_in(at, line);
+        if let Some(name) = line.open_numbers().next() {
+            return Err(at.errored(format!("a number for ${name}"), "no packet has given it one"));
+        }
+        let raw = line.build(self.wire_version).map_err(|error| at.errored("a packet", error.to_string()))?;
+        if let Some(Packet::Connect(connect)) = &raw.packet {
+            self.wire_version = connect.version;
+        }
+        Ok(raw)
+    }
+
+    /// That each variable of a line that is sent has a value.
+    fn all_known(&self, at: At<'_>, line: &PacketLine) -> Done {
+        for field in line.fields.iter().filter(|field| field.value.contains("${")) {
+            let Ok(template) = Template::parse(&field.value) else { continue };
+            let template = template.partially(|name| self.scram.value(name));
+            if let Some(name) = template.variables().find(|name| scram::is_variable(name)) {
+                return Err(at.failed(format!("a value for ${{{name}}}"), self.scram.trouble()));
+            }
+            at.resolve(&template)?;
+        }
+        Ok(())
+    }
+
     /// The line with what is known now: variables of the run, and numbers that packets before had.
     fn filled_in(&self, at: At<'_>, line: &PacketLine) -> PacketLine {
         let mut line = line.with_numbers(|name| self.numbers.get(name).copied());
         for field in line.fields.iter_mut().filter(|field| field.value.contains("${")) {
             if let Ok(template) = Template::parse(&field.value) {
-                let known = template.partially(|name| at.variable(name));
+                let known = template.partially(|name| at.variable(name).or_else(|| self.scram.value(name)));
                 field.value = known.resolve(|name| Some(format!("${{{name}}}"))).unwrap_or_default();
             }
         }
@@ -113,6 +143,7 @@ impl Actor<'_> {
             Taken::Found(Seen::Wanted(packet, numbers)) => {
                 progress.optional.clear();
                 self.numbers.extend(numbers);
+                self.scram.heard(&packet);
                 if let Packet::ConnAck(answer) = *packet {
                     self.said_connect = answer.code == ReasonCode::SUCCESS;
                 }
@@ -204,16 +235,6 @@ fn look(
 /// Whether another packet means that the scenario is not about this broker.
 fn may_skip(alternatives: &[WireAlternative]) -> bool {
     alternatives.iter().any(|one| matches!(one, WireAlternative::Skip))
-}
-
-/// That each variable of a line that is sent has a value.
-fn all_known(at: At<'_>, line: &PacketLine) -> Done {
-    for field in line.fields.iter().filter(|field| field.value.contains("${")) {
-        if let Ok(template) = Template::parse(&field.value) {
-            at.resolve(&template)?;
-        }
-    }
-    Ok(())
 }
 
 /// The packets of `A & B`, once all of them are there.

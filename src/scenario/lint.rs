@@ -72,6 +72,9 @@ fn implied(case: &Case) -> BTreeSet<Capability> {
             found.insert(Capability::Tls);
         }
     }
+    if broker.users.iter().any(|user| user.scram) {
+        found.insert(Capability::Scram);
+    }
     if !broker.settings.is_empty() || broker.config.is_some() {
         found.insert(Capability::Config);
     }
@@ -175,6 +178,7 @@ impl<'a> Walk<'a> {
             Op::Quiet(client) | Op::Closed(client, _) => self.connected(*client, step),
             Op::Packets(client, lines) => {
                 self.numbers(*client, lines);
+                self.transport_and_account(*client, lines);
                 let known = &mut self.clients[client.0];
                 known.unclear = true;
                 known.ended = None;
@@ -226,7 +230,7 @@ impl<'a> Walk<'a> {
     fn numbers(&mut self, client: ClientIndex, lines: &[WireStep]) {
         for line in lines {
             match &line.kind {
-                WireStepKind::Send(packet) => {
+                WireStepKind::Send(packet) | WireStepKind::SendText(packet) => {
                     let known = &self.clients[client.0].numbers;
                     if let Some(name) = packet.open_numbers().find(|name| !known.contains(*name)) {
                         let message = format!("no line before says which number `${name}` is");
@@ -244,6 +248,27 @@ impl<'a> Walk<'a> {
                     self.clients[client.0].numbers.extend(found);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// L023: a text frame where there are no frames. L010: a proof of nobody's password.
+    fn transport_and_account(&self, client: ClientIndex, lines: &[WireStep]) {
+        let client = &self.case.clients[client.0];
+        let listeners = &self.case.setup.broker.listeners;
+        let wanted = client.listener.as_deref();
+        let listener = listeners.iter().find(|one| wanted.is_none_or(|name| name == one.name));
+        for line in lines {
+            let text = matches!(line.kind, WireStepKind::SendText(_));
+            if text && !listener.is_some_and(|listener| listener.websockets) {
+                let message = format!("`{}` has no WebSocket, and so no text frames", client.name);
+                let help = "give it a `listener` with `protocol: websockets`";
+                self.scope.error_help("L023", &line.span, message, help);
+            }
+            if client.user.is_none() && line.span.text().contains("${scram.") {
+                let message = format!("`{}` has no `user` whose password it could prove", client.name);
+                let help = "give it one, with `hash: scram-sha-256` under `broker: users`";
+                self.scope.error_help("L010", &line.span, message, help);
             }
         }
     }

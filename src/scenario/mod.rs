@@ -127,6 +127,8 @@ pub enum Capability {
     Reload,
     /// Its configuration can be set.
     Config,
+    /// Enhanced authentication with SCRAM-SHA-256, of the accounts that the scenario names.
+    Scram,
     /// MQTT 5.0.
     V5,
     /// MQTT 3.1.
@@ -135,7 +137,7 @@ pub enum Capability {
 
 impl Capability {
     /// All with the names that `requires` uses.
-    pub const ALL: [(Self, &'static str); 11] = [
+    pub const ALL: [(Self, &'static str); 12] = [
         (Self::Qos2, "qos2"),
         (Self::Retain, "retain"),
         (Self::Shared, "shared"),
@@ -145,6 +147,7 @@ impl Capability {
         (Self::Restart, "restart"),
         (Self::Reload, "reload"),
         (Self::Config, "config"),
+        (Self::Scram, "scram"),
         (Self::V5, "v5"),
         (Self::V31, "v3.1"),
     ];
@@ -169,6 +172,8 @@ pub struct ClientSpec {
     pub client_id: Option<Template>,
     /// Name of the listener; `None` is the first.
     pub listener: Option<String>,
+    /// What it offers to a WebSocket listener; `None`: `mqtt`.
+    pub subprotocols: Option<Vec<String>>,
     /// Name of the authority (`pki`) that it trusts; for TLS listeners.
     pub trust: Option<String>,
     /// Own protocol revision.

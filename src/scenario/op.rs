@@ -238,7 +238,9 @@ pub struct WireStep {
 pub enum WireStepKind {
     /// `> PACKET`
     Send(PacketLine),
-    /// `> hex …`
+    /// `> text PACKET`: in a WebSocket frame of text.
+    SendText(PacketLine),
+    /// `> hex …`: in a write, and over a WebSocket a frame, of its own.
     SendBytes(Bytes),
     /// `> close`: cut the connection.
     SendClose,

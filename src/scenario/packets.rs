@@ -93,27 +93,37 @@ fn send(scope: &Scope, text: &str, span: &Span) -> Option<WireStepKind> {
     if text == "close" {
         return Some(WireStepKind::SendClose);
     }
+    if let Some(rest) = text.strip_prefix("text ") {
+        let inner = rest.trim_start();
+        let at = span.range.end - inner.len();
+        return sent(scope, inner, &Span::new(&span.source, at..span.range.end)).map(WireStepKind::SendText);
+    }
     let known = known_values(scope, text, span)?;
     let Some(digits) = known.strip_prefix("hex").filter(|rest| rest.is_empty() || rest.starts_with(' '))
     else {
-        let line = packet(scope, text, span)?;
-        if let Some(field) = line.expect_only() {
-            let message = format!("`{}` says what must not come, and nothing of what is sent", field.name);
-            scope.error_help("L018", span, message, "leave it out");
-            return None;
-        }
-        if let Some(field) = line.receive_only() {
-            let message = format!("`{}` stands for many codes and cannot be sent", field.value);
-            scope.error_help("L018", span, message, "write one of them, such as 0x80");
-            return None;
-        }
-        return Some(WireStepKind::Send(line));
+        return sent(scope, text, span).map(WireStepKind::Send);
     };
     let bytes = parse_hex(digits).filter(|bytes| !bytes.is_empty());
     if bytes.is_none() {
         scope.error("L018", span, "`hex` is followed by pairs of hex digits such as `10 0c`");
     }
     bytes.map(|bytes| WireStepKind::SendBytes(Bytes::from(bytes)))
+}
+
+/// A packet that is to be sent. What stands for several things can only be expected.
+fn sent(scope: &Scope, text: &str, span: &Span) -> Option<PacketLine> {
+    let line = packet(scope, text, span)?;
+    if let Some(field) = line.expect_only() {
+        let message = format!("`{}` says what must not come, and nothing of what is sent", field.name);
+        scope.error_help("L018", span, message, "leave it out");
+        return None;
+    }
+    if let Some(field) = line.receive_only() {
+        let message = format!("`{}` stands for many codes and cannot be sent", field.value);
+        scope.error_help("L018", span, message, "write one of them, such as 0x80");
+        return None;
+    }
+    Some(line)
 }
 
 /// `A | B & C | close | skip`; a bar within quotes belongs to the packet.

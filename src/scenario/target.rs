@@ -50,6 +50,8 @@ pub struct UserSpec {
     pub name: String,
     /// Password; made for the run when `None`.
     pub password: Option<String>,
+    /// Kept for SCRAM-SHA-256.
+    pub scram: bool,
     /// ACL lines: access word (`read`, `write`, `readwrite`, `deny`) and filter.
     pub allow: Vec<(String, String)>,
     /// Where it is defined.

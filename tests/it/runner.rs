@@ -35,6 +35,7 @@ fn client(name: &str) -> ClientSpec {
         password: None,
         client_id: None,
         listener: None,
+        subprotocols: None,
         trust: None,
         protocol: None,
         clean: true,
@@ -259,6 +260,7 @@ fn users() -> Setup {
     let user = |name: &str, password: Option<&str>, allow: &[(&str, &str)]| UserSpec {
         name: name.into(),
         password: password.map(Into::into),
+        scram: false,
         allow: allow.iter().map(|(access, filter)| ((*access).into(), (*filter).into())).collect(),
         span: span(),
     };

@@ -299,6 +299,7 @@ async fn our_client_tells_a_server_that_is_no_websocket_from_one_that_is_not_the
         over: over.clone(),
         path: path.clone(),
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        subprotocols: vec!["mqtt".to_owned()],
     };
     let refused = with(&[]).connect().await.map(drop).expect_err("no origin");
     assert_eq!(refused.to_string(), "the server answers HTTP 403, and no WebSocket");

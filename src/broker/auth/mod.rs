@@ -8,6 +8,7 @@
 mod acl;
 mod explain;
 mod password;
+pub mod prover;
 pub mod scram;
 
 use super::config::INSIDE;

@@ -47,6 +47,9 @@ impl Hashing {
     /// What `mosquitto_passwd` 2.0 writes, which every version reads.
     pub const DEFAULT: Self = Self::Pbkdf2 { iterations: 101 };
 
+    /// As RFC 7677 wants it at least.
+    pub const DEFAULT_SCRAM: Self = Self::ScramSha256 { iterations: 4096 };
+
     /// More rounds than this take seconds for every CONNECT.
     pub const MOST_ITERATIONS: u32 = 5_000_000;
 
@@ -59,10 +62,10 @@ impl Hashing {
                 out
             }
             Self::ScramSha256 { iterations } => {
-                let (stored, server) = scram::derive(iterations, salt, password);
+                let keys = scram::derive(iterations, salt, password);
                 let mut out = [0; HASH];
-                out[..scram::HASH].copy_from_slice(&stored);
-                out[scram::HASH..].copy_from_slice(&server);
+                out[..scram::HASH].copy_from_slice(&keys.stored);
+                out[scram::HASH..].copy_from_slice(&keys.server);
                 out
             }
         }

@@ -38,12 +38,22 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// `StoredKey` and `ServerKey` of a password.
-pub(super) fn derive(iterations: u32, salt: &[u8], password: &[u8]) -> (Hash, Hash) {
+/// What RFC 5802 makes of a password.
+pub(super) struct Derived {
+    /// `ClientKey`, which only the client has.
+    pub(super) client: Hash,
+    /// `StoredKey`.
+    pub(super) stored: Hash,
+    /// `ServerKey`.
+    pub(super) server: Hash,
+}
+
+/// The keys of a password.
+pub(super) fn derive(iterations: u32, salt: &[u8], password: &[u8]) -> Derived {
     let mut salted = Hash::default();
     pbkdf2::pbkdf2_hmac::<Sha256>(&normalised(password), salt, iterations, &mut salted);
-    let client_key = mac(&salted, &[b"Client Key"]);
-    (Sha256::digest(client_key).into(), mac(&salted, &[b"Server Key"]))
+    let client = mac(&salted, &[b"Client Key"]);
+    Derived { client, stored: Sha256::digest(client).into(), server: mac(&salted, &[b"Server Key"]) }
 }
 
 /// `SASLprep` (RFC 4013), which RFC 5802 wants. A password that it does not allow is taken as it is.
@@ -82,7 +92,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-fn mac(key: &[u8], parts: &[&[u8]]) -> Hash {
+pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Hash {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     for part in parts {
         mac.update(part);
@@ -242,7 +252,7 @@ mod tests {
 
     fn keys(password: &str) -> Keys {
         let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").expect("base64");
-        let (stored, server) = derive(4096, &salt, password.as_bytes());
+        let Derived { stored, server, .. } = derive(4096, &salt, password.as_bytes());
         Keys { iterations: 4096, salt, stored, server }
     }
 
@@ -301,7 +311,8 @@ mod tests {
     /// RFC 4013 in a password: a soft hyphen is nothing, a ligature is its letters.
     #[test]
     fn passwords_are_prepared() {
-        let equal = |a: &str, b: &str| derive(2, b"salt", a.as_bytes()) == derive(2, b"salt", b.as_bytes());
+        let stored = |text: &str| derive(2, b"salt", text.as_bytes()).stored;
+        let equal = |a: &str, b: &str| stored(a) == stored(b);
         assert!(equal("I\u{ad}X", "IX") && equal("\u{2168}", "IX") && !equal("ix", "IX"));
         assert!(!equal("\u{7}", ""), "what cannot be prepared stays");
     }

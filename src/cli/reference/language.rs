@@ -44,7 +44,9 @@ pub fn concepts() -> Vec<Entry> {
         concept(
             "variables",
             "${listeners.NAME.host}, ${listeners.NAME.port}, ${users.NAME.password}, ${certs.NAME.cert}, \
-             ${env.NAME}, ${captured.NAME}, ${i} in a repeat, and every --set name=value. $${ stands for ${.",
+             ${env.NAME}, ${captured.NAME}, ${i} in a repeat, and every --set name=value; in packet lines ${scram.first}, \
+             ${scram.final} and ${scram.server}, by which a client proves its user's password (SCRAM-SHA-256). \
+             $${ stands for ${.",
             "- a: {publish: \"home/${room}\", payload: x}",
         ),
         concept(
@@ -59,7 +61,8 @@ pub fn concepts() -> Vec<Entry> {
         concept(
             "packet-block",
             "One packet a line: > sends, < expects, <? may or may not come, | parts alternatives, close is the \
-             end of the connection, > hex sends raw bytes, * is a note, ! before a line lets nothing come between. \
+             end of the connection, > hex sends raw bytes in a write (or WebSocket frame) of their own, \
+             > text PACKET sends a WebSocket frame of text, * is a note, ! before a line lets nothing come between. \
              A & B are both, in any order. \
              A number may be left open: id=$first is whatever comes first, and the same from then on. \
              without=NAME: it has no (other) such field. 5: before a line keeps it to that version.",

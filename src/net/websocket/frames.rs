@@ -309,6 +309,11 @@ pub fn binary(payload: &[u8], mask: Option<[u8; 4]>) -> Written {
     whole(BINARY, payload, mask)
 }
 
+/// A whole text frame, which MQTT has no use for.
+pub fn text(payload: &[u8], mask: Option<[u8; 4]>) -> Written {
+    whole(TEXT, payload, mask)
+}
+
 /// The answer to a ping.
 pub fn pong(payload: &[u8], mask: Option<[u8; 4]>) -> Written {
     whole(PONG, payload, mask)

@@ -23,7 +23,7 @@ const HEADERS: usize = 64;
 const CHUNK: usize = 1024;
 
 /// The subprotocol that we offer, and prefer. `[MQTT-6.0.0-3]`, `[MQTT-6.0.0-4]`
-const SUBPROTOCOL: &str = "mqtt";
+pub const SUBPROTOCOL: &str = "mqtt";
 
 /// What clients of MQTT 3.1 offer.
 const OLD_SUBPROTOCOL: &str = "mqttv3.1";
@@ -181,20 +181,25 @@ pub async fn read_request(
 }
 
 /// Opens a WebSocket as a client. `host` is what the server is called; `headers` come on top of
-/// the handshake's own.
+/// the handshake's own; `subprotocols` are offered in this order, and `mqtt` must be taken if it is
+/// among them.
 pub async fn connect(
     mut transport: Transport,
     host: &str,
     path: &str,
     headers: &[(String, String)],
+    subprotocols: &[String],
 ) -> Result<WebSocket, UpgradeError> {
     let mut nonce = [0; 16];
     getrandom::fill(&mut nonce).map_err(io::Error::other)?;
     let key = STANDARD.encode(nonce);
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
     );
+    if !subprotocols.is_empty() {
+        let _ = write!(request, "Sec-WebSocket-Protocol: {}\r\n", subprotocols.join(", "));
+    }
     for (name, value) in headers {
         let _ = write!(request, "{name}: {value}\r\n");
     }
@@ -203,7 +208,7 @@ pub async fn connect(
     transport.flush().await?;
     match read_head(&mut transport, LONGEST_HEAD).await? {
         Head::Complete(head, rest) => {
-            check_answer(&head, &key)?;
+            check_answer(&head, &key, subprotocols)?;
             Ok(WebSocket::new(transport, Role::Client, rest))
         }
         Head::TooLarge => Err(UpgradeError::Invalid("its headers have no end")),
@@ -212,7 +217,7 @@ pub async fn connect(
 }
 
 /// RFC 6455, 4.1: what a client makes sure of.
-fn check_answer(head: &[u8], key: &str) -> Result<(), UpgradeError> {
+fn check_answer(head: &[u8], key: &str, offered: &[String]) -> Result<(), UpgradeError> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS];
     let mut answer = httparse::Response::new(&mut headers);
     if !answer.parse(head).is_ok_and(|status| status.is_complete()) {
@@ -232,8 +237,14 @@ fn check_answer(head: &[u8], key: &str) -> Result<(), UpgradeError> {
     if value("Sec-WebSocket-Accept") != Some(accept_key(key).as_str()) {
         return Err(UpgradeError::Invalid("Sec-WebSocket-Accept does not fit"));
     }
-    if value("Sec-WebSocket-Protocol") != Some(SUBPROTOCOL) {
-        return Err(UpgradeError::Invalid("the subprotocol is not `mqtt`"));
+    let chosen = value("Sec-WebSocket-Protocol");
+    let ours = offered.iter().any(|name| name == SUBPROTOCOL);
+    // [MQTT-6.0.0-4]: none may be chosen where `mqtt` was not offered.
+    match chosen {
+        Some(SUBPROTOCOL) if ours => {}
+        None if !ours => {}
+        Some(SUBPROTOCOL) => return Err(UpgradeError::Invalid("`mqtt` was not offered")),
+        _ => return Err(UpgradeError::Invalid("the subprotocol is not `mqtt`")),
     }
     if value("Sec-WebSocket-Extensions").is_some() {
         return Err(UpgradeError::Invalid("an extension that was not asked for"));
@@ -354,11 +365,20 @@ mod tests {
             "HTTP/1.1 101 Fine\nUpgrade: websocket\nConnection: Upgrade\nSec-WebSocket-Accept: {ACCEPT}\n\
              Sec-WebSocket-Protocol: mqtt\n\n"
         );
-        let check = |changed: &str, to: &str| {
+        let check_offered = |changed: &str, to: &str, offered: &[&str]| {
             let text = answer.replace(changed, to).replace('\n', "\r\n");
-            check_answer(text.as_bytes(), KEY)
+            let offered: Vec<_> = offered.iter().map(|name| (*name).to_owned()).collect();
+            check_answer(text.as_bytes(), KEY, &offered)
         };
+        let check = |changed: &str, to: &str| check_offered(changed, to, &["chat", "mqtt"]);
         assert!(check("Fine", "Fine").is_ok());
+        let none = ("Sec-WebSocket-Protocol: mqtt\n", "");
+        assert!(check(none.0, none.1).is_err());
+        assert!(check_offered(none.0, none.1, &["chat"]).is_ok(), "it knows nothing that is offered");
+        assert!(check_offered("Protocol: mqtt", "Protocol: chat", &["chat"]).is_err());
+        assert!(check_offered(none.0, none.1, &[]).is_ok());
+        assert!(check_offered("Fine", "Fine", &["chat"]).is_err(), "nobody offered mqtt");
+        assert!(check_offered("Fine", "Fine", &[]).is_err(), "nobody offered anything");
         let wrong = [
             ("101", "200"),
             ("websocket", "h2c"),

@@ -46,6 +46,8 @@ pub struct WebSocket {
     /// How the other end's frames ended.
     end: Option<End>,
     close_sent: bool,
+    /// Data goes in text frames. Only a client can be made to do that.
+    text: bool,
 }
 
 impl WebSocket {
@@ -63,6 +65,7 @@ impl WebSocket {
             unflushed: false,
             end: None,
             close_sent: false,
+            text: false,
         }
     }
 
@@ -163,8 +166,8 @@ impl WebSocket {
     /// A frame that is taken as a whole and written from a copy.
     fn poll_copied(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let payload = &bytes[..bytes.len().min(COPIED_FRAME)];
-        let frame = frames::binary(payload, self.mask()?);
-        self.set_out(frame);
+        let mask = self.mask()?;
+        self.set_out(if self.text { frames::text(payload, mask) } else { frames::binary(payload, mask) });
         match self.poll_out(context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // What is left is written before the next frame, or by a flush.
@@ -266,6 +269,10 @@ impl AsyncWrite for WebSocket {
 impl Io for WebSocket {
     fn reset_on_drop(&mut self) {
         self.inner.reset_on_drop();
+    }
+
+    fn frame_as_text(&mut self, text: bool) {
+        self.text = text;
     }
 }
 

@@ -4,8 +4,10 @@ use tokio::time::Instant;
 
 use super::{Actor, CONNECT_WITHIN, topic};
 use crate::client::{Client, ConnectFailure, Options, Session};
+use crate::mqtt::Property;
 use crate::mqtt::packet::{ConnAck, Connect, Will};
 use crate::net::ConnectError;
+use crate::net::websocket::handshake::UpgradeError;
 use crate::runner::context::At;
 use crate::runner::link::Command;
 use crate::runner::matching::{capture_properties, unmet_property};
@@ -59,6 +61,19 @@ impl Actor<'_> {
         check_connect(at, &open.outcome, &outcome)
     }
 
+    /// Begins to prove the password of its user (packet lines with `${scram.first}`).
+    pub async fn begin_scram(&mut self, at: At<'_>) -> Done {
+        let Some(user) = &self.spec.user else {
+            return Err(at.errored("a user who proves a password", "the client has no `user`"));
+        };
+        let password = match &self.spec.password {
+            Some(template) => at.resolve(template)?,
+            None => at.context.target.lock().await.password(user).unwrap_or_default(),
+        };
+        self.scram.begin(user, &password);
+        Ok(())
+    }
+
     async fn connect_packet(&self, at: At<'_>, open: &Open) -> Done<Connect> {
         let user = open.user.as_ref().unwrap_or(&self.spec.user);
         let given: Option<&Template> = open.password.as_ref().or(match open.user {
@@ -80,6 +95,10 @@ impl Actor<'_> {
         drop(target);
         let will = open.will.as_ref().unwrap_or(&self.spec.will);
         let mut properties = self.spec.properties.clone();
+        // The step's own say instead of the definition's.
+        let kind = std::mem::discriminant::<Property>;
+        let of_user = |property: &Property| matches!(property, Property::UserProperty(..));
+        properties.retain(|old| of_user(old) || !open.properties.iter().any(|new| kind(new) == kind(old)));
         for property in &open.properties {
             properties.push(property.clone());
         }
@@ -110,11 +129,20 @@ fn will_packet(at: At<'_>, will: &WillSpec) -> Done<Will> {
 fn check_connect(at: At<'_>, wanted: &ConnectOutcome, outcome: &Result<ConnAck, ConnectFailure>) -> Done {
     let refusal = match outcome {
         Err(ConnectFailure::Refused(answer)) => Some(Some(answer.code)),
-        Err(ConnectFailure::Closed(_)) => Some(None),
+        Err(
+            ConnectFailure::Closed(_)
+            | ConnectFailure::Transport(ConnectError::WebSocket(UpgradeError::Refused { .. })),
+        ) => Some(None),
         _ => None,
     };
     let expected = match wanted {
-        ConnectOutcome::Any => return Ok(()),
+        // Whatever comes, but an answer that opens no WebSocket and says that it does.
+        ConnectOutcome::Any => match outcome {
+            Err(ConnectFailure::Transport(ConnectError::WebSocket(invalid @ UpgradeError::Invalid(_)))) => {
+                return Err(at.failed("a WebSocket, or none", invalid.to_string()));
+            }
+            _ => return Ok(()),
+        },
         ConnectOutcome::Accepted => "CONNACK 0".to_owned(),
         ConnectOutcome::AcceptedWith { session_present, properties } => {
             if let Ok(answer) = outcome {

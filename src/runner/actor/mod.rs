@@ -16,9 +16,11 @@ pub use receive::list;
 use super::context::{At, Context};
 use super::link::{Command, Ending, Inbox, Link};
 use super::outcome::{Done, Trouble};
+use super::scram::Exchange;
 use crate::client::{Client, Session};
 use crate::mqtt::packet::Disconnect;
 use crate::mqtt::{Packet, ProtocolVersion, TopicName};
+use crate::net::Endpoint;
 use crate::scenario::ClientSpec;
 use crate::scenario::op::{Close, Closed, Open};
 use crate::scenario::value::Template;
@@ -50,6 +52,8 @@ pub struct Actor<'a> {
     pub said_connect: bool,
     /// What packet lines call `$name`.
     pub numbers: BTreeMap<String, u32>,
+    /// Its enhanced authentication, of packet lines.
+    pub scram: Exchange,
     session: Session,
     client_id: String,
     /// Its connection ended, or is about to, by the scenario's own doing.
@@ -74,6 +78,7 @@ impl<'a> Actor<'a> {
             unconfirmed: false,
             said_connect: false,
             numbers: BTreeMap::new(),
+            scram: Exchange::default(),
             session: Session::default(),
             client_id: format!("{name}-{}", context.nonce),
             excused: false,
@@ -148,11 +153,17 @@ impl<'a> Actor<'a> {
         self.excused = false;
     }
 
-    async fn endpoint(&self, at: At<'_>) -> Done<crate::net::Endpoint> {
+    async fn endpoint(&self, at: At<'_>) -> Done<Endpoint> {
         let target = at.context.target.lock().await;
-        target
+        let mut endpoint = target
             .endpoint(self.spec.listener.as_deref(), self.spec.trust.as_deref())
-            .map_err(|error| at.errored("an address", error.to_string()))
+            .map_err(|error| at.errored("an address", error.to_string()))?;
+        if let (Some(wanted), Endpoint::WebSocket { subprotocols, .. }) =
+            (&self.spec.subprotocols, &mut endpoint)
+        {
+            subprotocols.clone_from(wanted);
+        }
+        Ok(endpoint)
     }
 
     /// Waits until the broker closes.

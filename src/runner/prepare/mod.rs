@@ -23,7 +23,7 @@ use super::random::{secret, secret_bytes};
 use crate::broker::auth::{Acl, Hashing, hash_password};
 use crate::diagnostic::Source;
 use crate::net::Endpoint;
-use crate::scenario::target::{BrokerSpec, Certificate, FileText, Setup};
+use crate::scenario::target::{BrokerSpec, Certificate, FileText, Setup, UserSpec};
 use crate::tls::authority::{Authority, AuthorityError, KeyAlgorithm, ServerRequest, Validity};
 
 /// Why the files could not be made. The environment's fault or the scenario's, never the broker's.
@@ -272,16 +272,20 @@ impl Prepared {
 
     /// The given file (or one made of `users`) with the control accounts at its end.
     fn password_text(&self, given: Option<&str>) -> String {
-        let line = |name: &str, password: &str| {
-            let hash = hash_password(Hashing::DEFAULT, &secret_bytes::<12>(), password.as_bytes());
+        let line = |hashing: Hashing, name: &str, password: &str| {
+            let hash = hash_password(hashing, &secret_bytes::<12>(), password.as_bytes());
             format!("{name}:{hash}\n")
+        };
+        let of_user = |user: &UserSpec| {
+            let hashing = if user.scram { Hashing::DEFAULT_SCRAM } else { Hashing::DEFAULT };
+            self.passwords.get(&user.name).map(|password| line(hashing, &user.name, password))
         };
         let mut text = match given {
             Some(text) => ended(text),
-            None => self.passwords.iter().map(|(name, password)| line(name, password)).collect(),
+            None => self.setup.broker.users.iter().filter_map(of_user).collect(),
         };
         for account in [&self.control, &self.witness] {
-            text += &line(&account.name, &account.password);
+            text += &line(Hashing::DEFAULT, &account.name, &account.password);
         }
         text
     }

@@ -131,7 +131,14 @@ impl External {
         };
         let headers = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(match &self.websocket {
-            Some(path) => Endpoint::WebSocket { over: Box::new(plain), path: path.clone(), headers },
+            Some(path) => {
+                let mut endpoint = plain.websocket();
+                if let Endpoint::WebSocket { path: at, headers: more, .. } = &mut endpoint {
+                    at.clone_from(path);
+                    *more = headers;
+                }
+                endpoint
+            }
             None => plain,
         })
     }

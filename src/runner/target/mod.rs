@@ -76,7 +76,9 @@ impl Plan {
     pub fn capabilities(&self) -> BTreeSet<Capability> {
         let all = Capability::ALL.into_iter().map(|(capability, _)| capability);
         match &self.kind {
-            PlanKind::Bundled | PlanKind::Process(_) => all.collect(),
+            PlanKind::Bundled => all.collect(),
+            // Ours alone: mosquitto's command line and files do not know it.
+            PlanKind::Process(_) => all.filter(|capability| *capability != Capability::Scram).collect(),
             PlanKind::External(external) => external.capabilities.clone(),
         }
     }

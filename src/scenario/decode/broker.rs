@@ -32,9 +32,18 @@ pub const BROKER_KEYS: &[KeySpec] = &[
     ),
 ];
 
+/// How a password can be kept.
+const HASHES: &[&str] = &["pbkdf2", "scram-sha-256"];
+
 /// Keys of a user.
 pub const USER_KEYS: &[KeySpec] = &[
     key("password", Shape::Text, "made for the run when left out"),
+    key(
+        "hash",
+        Shape::Word(HASHES),
+        "how the password file keeps it; default pbkdf2, which every mosquitto reads; `scram-sha-256`: for \
+         enhanced authentication",
+    ),
     key(
         "allow",
         Shape::Keys(ALLOW_KEYS),
@@ -138,9 +147,11 @@ fn users(scope: &Scope, node: &Node) -> Vec<UserSpec> {
                 "a user name is not empty and has no `:`, which ends it in the password file",
             );
         }
-        let mut user = UserSpec { name, password: None, allow: Vec::new(), span: span.clone() };
+        let mut user = UserSpec { name, password: None, scram: false, allow: Vec::new(), span: span.clone() };
         if let Some(fields) = value.and_then(|v| Fields::of(scope, v, &[USER_KEYS], "a user")) {
             user.password = fields.get("password").and_then(|node| scope.text(node, "password"));
+            let hash = fields.get("hash").and_then(|node| values::word(scope, node, "hash", HASHES));
+            user.scram = hash == Some("scram-sha-256");
             user.allow = fields.get("allow").map(|node| allow(scope, node)).unwrap_or_default();
         }
         found.push(user);

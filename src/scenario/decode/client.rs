@@ -24,6 +24,11 @@ pub const CLIENT_KEYS: &[KeySpec] = &[
     key("password", Shape::Text, "another password than the account's, or that of a user who has no account"),
     key("client_id", Shape::Text, "client identifier; default: made for the run, `\"\"`: left to the broker"),
     key("listener", Shape::Text, "which listener; default: the first"),
+    key(
+        "subprotocols",
+        Shape::List(&Shape::Text),
+        "what it offers to a WebSocket listener, best first; default `[mqtt]`",
+    ),
     key("trust", Shape::Text, "the authority of `pki` that it trusts, for TLS listeners"),
     key("protocol", Shape::Word(&["3.1", "3.1.1", "5"]), "its own protocol revision"),
     key("clean", Shape::Bool, "clean session (clean start in 5.0); default true"),
@@ -70,6 +75,7 @@ pub(in crate::scenario) fn clients(scope: &Scope, node: &Node, broker: &BrokerSp
             password: None,
             client_id: None,
             listener: None,
+            subprotocols: None,
             trust: None,
             protocol: None,
             clean: true,
@@ -126,6 +132,15 @@ fn transport(scope: &Scope, fields: &Fields, broker: &BrokerSpec, client: &mut C
             scope.defined("listener", name, &node.span, broker.listeners.iter().map(|l| l.name.as_str()));
         }
     }
+    if let Some((key, node)) = fields.entry("subprotocols") {
+        client.subprotocols = subprotocols(scope, node);
+        let name = client.listener.as_deref();
+        let listener = broker.listeners.iter().find(|listener| name.is_none_or(|name| name == listener.name));
+        if !listener.is_some_and(|listener| listener.websockets) {
+            let message = "`subprotocols` are offered to a WebSocket listener, and this is none";
+            scope.error_help("L023", &key.span, message, "name a `listener` with `protocol: websockets`");
+        }
+    }
     if let Some(node) = fields.get("trust") {
         client.trust = scope.text(node, "trust");
         if let Some(name) = &client.trust {
@@ -138,6 +153,24 @@ fn transport(scope: &Scope, fields: &Fields, broker: &BrokerSpec, client: &mut C
     if engine == Some("rumqttc") {
         client.engine = EngineKind::Rumqttc;
     }
+}
+
+/// Tokens of HTTP, maybe none.
+fn subprotocols(scope: &Scope, node: &Node) -> Option<Vec<String>> {
+    let token = |text: &str| {
+        let of_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        !text.is_empty() && text.chars().all(of_token)
+    };
+    values::one_or_many(node)
+        .into_iter()
+        .map(|item| {
+            let text = scope.text(item, "subprotocols")?;
+            if !token(&text) {
+                scope.wrong(item, "subprotocols", "names such as `mqtt`, or an empty list");
+            }
+            token(&text).then_some(text)
+        })
+        .collect()
 }
 
 fn behaviour(scope: &Scope, fields: &Fields, client: &mut ClientSpec) {

@@ -46,7 +46,11 @@ pub(super) const CONNECT: VerbSpec = VerbSpec {
         key("user", Shape::Text, "another user; nothing (`~`) is anonymous"),
         key("password", Shape::Text, "another password"),
         key("will", Shape::Keys(WILL_KEYS), "another will; nothing (`~`) is none"),
-        key("properties", Shape::Properties, "more properties of the CONNECT, 5.0"),
+        key(
+            "properties",
+            Shape::Properties,
+            "more properties of the CONNECT, 5.0, or other values of those of the definition",
+        ),
         key("session_present", Shape::Bool, "what the CONNACK must say of the session"),
         key("connack", Shape::PropertyMatchers, "properties that the CONNACK must have, 5.0"),
         key(

@@ -12,7 +12,8 @@ pub(super) const PACKETS: VerbSpec = VerbSpec {
           `< A | B & C | close` expects any of these \
           (B and C in any order), `< A | skip` skips the scenario if another \
           packet comes (it is about brokers that answer A), `<? PACKET` may come or not, `> hex 10 0c …` sends raw \
-          bytes, `> close` cuts the connection, `* note` is a note, and `! ` before a line says that nothing \
+          bytes in a write (over a WebSocket: a frame) of their own, `> text PACKET` sends a packet in a WebSocket \
+          frame of text, `> close` cuts the connection, `* note` is a note, and `! ` before a line says that nothing \
           else may come before it; `5: ` or `3.1.1: ` before a line keeps it to that version. `id=$first` is \
           whatever number comes, and the same number in the lines of this client after it. Fields that are \
           not named are not checked on receive and are the standard's default on send. The code `error` \
