@@ -70,8 +70,8 @@ impl Engine {
         let v21 = self.config.compat == Compat::V21;
         let refusal = |code| Packet::ConnAck(ConnAck { code, ..ConnAck::default() });
         if error.kind == DecodeErrorKind::UnsupportedVersion {
-            // [MQTT-3.1.2-2]
-            let (version, code) = if v21 {
+            // [MQTT-3.1.2-2]. mosquitto 2.1 answers all in 5.0, which older clients cannot read.
+            let (version, code) = if v21 && error.version.is_none() {
                 (ProtocolVersion::V5, reason)
             } else {
                 (ProtocolVersion::V311, ReasonCode::V3_UNACCEPTABLE_PROTOCOL)

@@ -88,22 +88,23 @@ type ConnectFault = (Fault, Option<ProtocolVersion>);
 
 /// CONNECT (3.1), whose first fields say how to read the others.
 pub(super) fn connect(reader: &mut Reader) -> Result<Packet, ConnectFault> {
-    let (version, bridge) = protocol(reader).map_err(|fault| (fault, None))?;
+    let (version, bridge) = protocol(reader)?;
     connect_fields(reader, version, bridge)
         .map(|connect| Packet::Connect(Box::new(connect)))
         .map_err(|fault| (fault, Some(version)))
 }
 
 /// Protocol name and level.
-fn protocol(reader: &mut Reader) -> Result<(ProtocolVersion, bool), Fault> {
-    let name = reader.string("protocol name")?;
-    let level = reader.u8("protocol level")?;
+fn protocol(reader: &mut Reader) -> Result<(ProtocolVersion, bool), ConnectFault> {
+    let unknown = |fault| (fault, None);
+    let name = reader.string("protocol name").map_err(unknown)?;
+    let level = reader.u8("protocol level").map_err(unknown)?;
     // [MQTT-3.1.2-1]
     if name != "MQTT" && name != "MQIsdp" {
         let rule = Rule("MQTT-3.1.2-1", "MQTT-3.1.2-1");
         let shown: String = name.chars().take(20).collect();
         let detail = format!("protocol name is `{}`", crate::text::escape(&shown));
-        return Err(Fault::new(Kind::BadProtocolName, rule, detail));
+        return Err(unknown(Fault::new(Kind::BadProtocolName, rule, detail)));
     }
     let version = match (&*name, level & 0x7f) {
         ("MQIsdp", 3) => ProtocolVersion::V31,
@@ -113,7 +114,9 @@ fn protocol(reader: &mut Reader) -> Result<(ProtocolVersion, bool), Fault> {
         _ => {
             let rule = Rule("MQTT-3.1.2-2", "MQTT-3.1.2-2");
             let detail = format!("no revision is called {name} with level {level}");
-            return Err(Fault::new(Kind::UnsupportedVersion, rule, detail));
+            // Who announces less than 5 reads what was before 5.0.
+            let older = (level & 0x7f < 5).then_some(ProtocolVersion::V311);
+            return Err((Fault::new(Kind::UnsupportedVersion, rule, detail), older));
         }
     };
     Ok((version, level & 0x80 != 0))

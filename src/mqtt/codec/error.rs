@@ -15,7 +15,8 @@ pub struct DecodeError {
     pub kind: DecodeErrorKind,
     /// In which packet, as far as the first byte told.
     pub packet: Option<PacketType>,
-    /// The revision in force, if it was known. In a CONNECT: the one that it announces.
+    /// The revision in force, if it was known. In a CONNECT: the one that it announces; 3.1.1 where
+    /// that is none, but older than 5.0.
     pub version: Option<ProtocolVersion>,
     /// What was found, for people, with the statement behind it in brackets.
     pub detail: String,
