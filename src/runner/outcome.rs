@@ -1,6 +1,10 @@
 //! Why a case is not Passed, and where: between a broker that is wrong (*Failed*) and a run that
 //! could not tell (*Errored*).
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use crate::diagnostic::Span;
 use crate::record::{Excerpt, Explanation, Place};
 
@@ -88,13 +92,40 @@ pub fn excerpt(span: &Span) -> Excerpt {
     while lines.last().is_some_and(|line| line.trim().is_empty()) {
         lines.pop();
     }
-    Excerpt { line: first, text: lines.join("\n") }
+    Excerpt { line: first, text: without_passwords(&lines.join("\n")) }
+}
+
+/// Lines of a scenario with asterisks for the passwords in them: `password: iotlab`, `password=iotlab`.
+fn without_passwords(text: &str) -> String {
+    static PASSWORD: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"(\bpassword["']?[ \t]*[:=][ \t]*)("(?:[^"\\\n]|\\.)*"|'(?:[^'\n]|'')*'|[^\s,}]+)"#)
+            .expect("a valid expression")
+    });
+    PASSWORD.replace_all(text, "$1***").into_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::diagnostic::Source;
+
+    #[test]
+    fn passwords_are_not_in_it() {
+        let text = r#"- id: a
+  broker: {users: {u: {password: iotlab}, v: {password: "two words", allow: {}}}}
+  clients: {one: {user: u, 'password': 'it''s', listener: tls}}
+  steps:
+  - one:
+      packets: |
+        > CONNECT user=u password="x y" client=c"#;
+        let source = Source::new("a.yaml", text);
+        let shown = excerpt(&Span::new(&source, 0..5)).text;
+        for secret in ["iotlab", "two", "words", "it", "x y"] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+        assert_eq!(shown.matches("***").count(), 4, "{shown}");
+        assert!(shown.contains("listener: tls") && shown.ends_with("client=c"), "{shown}");
+    }
 
     #[test]
     fn an_excerpt_is_the_whole_scenario_and_nothing_of_the_next() {
