@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::check::print_errors;
 use super::interrupt;
 use super::load::Inputs;
-use super::outputs::{Outputs, ReportArg, parse_report};
+use super::outputs::{Outputs, ReportArg, parse_report, single_stdout};
 use super::run::{Engine, any_seed, broker, duration, usual_jobs};
 use super::select::{Selected, Selection};
 use super::{Exit, baselines, complain, usage};
@@ -224,9 +224,7 @@ fn worse(one: Exit, other: Exit) -> Exit {
 impl Args {
     /// The brokers, each address with its profile; the error is one sentence about the command line.
     fn targets(&self) -> Result<Vec<(Option<String>, TargetChoice)>, String> {
-        if self.report.iter().filter(|report| report.is_stdout()).count() > 1 {
-            return Err("only one report can go to stdout".into());
-        }
+        single_stdout(&self.report)?;
         if self.broker.len() < 2 {
             return Err("name two brokers at least: --broker bundled --broker mosquitto".into());
         }

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use crate::record::Verdict;
+use crate::report::Tally;
+
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
@@ -36,11 +39,27 @@ pub const EXITS: &[(Exit, &str)] = &[
         "no test ran: --only, --tag, --skip-tag and --protocol leave none, or the target can do none",
     ),
     (Exit::Environment, "the environment could not be had: no broker, no port, no file to write to"),
-    (Exit::Incomplete, "the run is incomplete: the time budget ended before all cases had run"),
+    (
+        Exit::Incomplete,
+        "the run is incomplete: the time budget ended before all cases had run, or a shard is missing",
+    ),
     (Exit::Interrupted, "interrupted by Ctrl-C; the reports hold what had run until then"),
 ];
 
 impl Exit {
+    /// What a run comes to. With `forgiving`, tests that failed are no reason for another code than 0.
+    pub fn of(tally: &Tally, forgiving: bool) -> Self {
+        if !tally.is_complete() || tally.missing() > 0 {
+            Self::Incomplete
+        } else if tally.is_bad() && !forgiving {
+            Self::Failed
+        } else if tally.count(Verdict::Skipped) == tally.ended() {
+            Self::NothingSelected
+        } else {
+            Self::Success
+        }
+    }
+
     /// The number.
     pub const fn code(self) -> u8 {
         match self {

@@ -15,6 +15,7 @@ mod fill;
 mod interrupt;
 mod list;
 mod load;
+mod merge;
 mod mosquitto;
 mod outputs;
 mod passwd;
@@ -23,6 +24,7 @@ mod reference;
 mod run;
 mod schema;
 mod select;
+mod shard;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -66,6 +68,7 @@ enum Command {
     Run(Box<run::Args>),
     Compare(compare::Args),
     Bless(Box<bless::Args>),
+    Merge(merge::Args),
     Check(check::Args),
     List(list::Args),
     Passwd(passwd::Args),
@@ -106,6 +109,7 @@ fn obey() -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Bless(args) => bless::run(&args),
+        Command::Merge(args) => merge::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => Ok(passwd::run(&args)),

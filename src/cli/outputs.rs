@@ -1,28 +1,75 @@
 //! The console and the `--report`s of one run: opened before anything starts, fed, and closed.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 
 use crate::record::Event;
-use crate::report::{self, Console, ConsoleOptions, Marks, REPORTS, Report, ReportSpec, Tally};
+use crate::report::{self, Console, ConsoleOptions, Folder, Make, Marks, REPORTS, Report, ReportSpec, Tally};
 use crate::text::did_you_mean;
+
+/// Names the file of a job's summary in GitHub Actions.
+const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 
 /// One `--report FORMAT=FILE`.
 #[derive(Debug, Clone)]
 pub struct ReportArg {
     spec: &'static ReportSpec,
-    /// `None` is stdout.
-    file: Option<PathBuf>,
+    to: Destination,
+}
+
+/// Where a report goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Destination {
+    Stdout,
+    /// A file, overwritten; or a folder, for a report of several files.
+    Path(PathBuf),
+    /// The end of a file.
+    Append(PathBuf),
 }
 
 impl ReportArg {
     /// True for `FORMAT=-`.
     pub fn is_stdout(&self) -> bool {
-        self.file.is_none()
+        self.to == Destination::Stdout
+    }
+
+    /// The one file of a report that else is a folder of files, a scenario a file.
+    pub fn single_capture(&self) -> Option<&Path> {
+        match (&self.spec.make, &self.to) {
+            (Make::Folder(_), Destination::Path(path)) if is_capture(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Opens what it is written to, and makes it.
+    fn open(&self, again: &str) -> anyhow::Result<Sink> {
+        let (name, report) = match (&self.to, self.spec.make) {
+            (Destination::Path(path), Make::Folder(make)) => {
+                let folder = Captures::open(path)?;
+                (path.display().to_string(), make(Box::new(folder)))
+            }
+            (Destination::Stdout, Make::File(make)) => {
+                ("stdout".to_owned(), make(Box::new(io::stdout()), again))
+            }
+            (Destination::Path(path) | Destination::Append(path), Make::File(make)) => {
+                let name = path.display().to_string();
+                let mut options = OpenOptions::new();
+                match self.to {
+                    Destination::Append(_) => options.append(true),
+                    _ => options.write(true).truncate(true),
+                };
+                let file = options.create(true).open(path).with_context(|| format!("cannot write {name}"))?;
+                (name, make(Box::new(BufWriter::new(file)), again))
+            }
+            (Destination::Stdout | Destination::Append(_), Make::Folder(_)) => {
+                anyhow::bail!("{} are files in a folder", self.spec.name)
+            }
+        };
+        Ok(Sink { name, report, trouble: None })
     }
 }
 
@@ -40,8 +87,62 @@ pub fn parse_report(text: &str) -> Result<ReportArg, String> {
             None => format!("there is no report `{name}`; there are {all}"),
         });
     };
-    let file = (file != "-").then(|| PathBuf::from(file));
-    Ok(ReportArg { spec, file })
+    let to = match (file, name, spec.make) {
+        ("-", _, Make::Folder(_)) => {
+            return Err(format!("{name} is a folder of files and cannot go to stdout"));
+        }
+        ("-", ..) => Destination::Stdout,
+        ("github", "markdown", _) => match std::env::var_os(STEP_SUMMARY).filter(|path| !path.is_empty()) {
+            Some(path) => Destination::Append(path.into()),
+            None => {
+                return Err(format!(
+                    "markdown=github appends to the file that ${STEP_SUMMARY} names, which is not set here; \
+                     name a file, such as markdown=summary.md"
+                ));
+            }
+        },
+        _ => Destination::Path(file.into()),
+    };
+    Ok(ReportArg { spec, to })
+}
+
+/// Refuses reports that would mix on stdout; the error is one sentence.
+pub fn single_stdout(reports: &[ReportArg]) -> Result<(), String> {
+    if reports.iter().filter(|report| report.is_stdout()).count() > 1 {
+        return Err("only one report can go to stdout".into());
+    }
+    Ok(())
+}
+
+/// A folder of captures, or the one file that is named in place of it.
+struct Captures {
+    path: PathBuf,
+    single: bool,
+    created: bool,
+}
+
+fn is_capture(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "pcapng") && !path.is_dir()
+}
+
+impl Captures {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let single = is_capture(path);
+        if !single {
+            std::fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
+        Ok(Self { path: path.to_owned(), single, created: false })
+    }
+}
+
+impl Folder for Captures {
+    fn create(&mut self, name: &str) -> io::Result<report::Output> {
+        if self.single && std::mem::replace(&mut self.created, true) {
+            return Err(io::Error::other("it holds one scenario; name a folder for several"));
+        }
+        let file = if self.single { File::create(&self.path)? } else { File::create(self.path.join(name))? };
+        Ok(Box::new(BufWriter::new(file)))
+    }
 }
 
 /// All that listens to a run.
@@ -84,18 +185,7 @@ impl Outputs {
         } else {
             (Box::new(io::stdout()), AutoStream::choice(&io::stdout()) != ColorChoice::Never)
         };
-        let mut files = Vec::new();
-        for arg in reports {
-            let (name, out): (_, report::Output) = match &arg.file {
-                None => ("stdout".to_owned(), Box::new(io::stdout())),
-                Some(path) => {
-                    let name = path.display().to_string();
-                    let file = File::create(path).with_context(|| format!("cannot write {name}"))?;
-                    (name, Box::new(BufWriter::new(file)))
-                }
-            };
-            files.push(Sink { name, report: (arg.spec.make)(out, again), trouble: None });
-        }
+        let files = reports.iter().map(|arg| arg.open(again)).collect::<anyhow::Result<_>>()?;
         let report = console(out, colour, io::stderr().is_terminal());
         let console = Sink { name: "stdout".to_owned(), report, trouble: None };
         Ok(Self { console, files, tally: Tally::default(), marks: Marks::default() })
@@ -163,5 +253,6 @@ mod tests {
         }
         assert!(parse_report("json=-").expect("valid").is_stdout());
         assert!(parse_report("json=").is_err());
+        assert!(parse_report("pcapng=-").is_err());
     }
 }

@@ -13,14 +13,14 @@ use super::check::print_errors;
 use super::fill;
 use super::interrupt;
 use super::load::Inputs;
-use super::outputs::{Outputs, ReportArg, parse_report};
+use super::outputs::{Outputs, ReportArg, parse_report, single_stdout};
 use super::select::Selection;
-use super::{Exit, complain, usage};
-use crate::record::{Event, Verdict};
+use super::{Exit, complain, shard, usage};
+use crate::record::{Event, Shard};
 use crate::report::failure::quote;
 use crate::runner::{self, Clock, RunOptions, TargetChoice, Transport};
-use crate::scenario::EngineKind;
-use crate::text::{did_you_mean, parse_duration};
+use crate::scenario::{Case, EngineKind};
+use crate::text::{did_you_mean, parse_duration, plural};
 
 /// Runs scenarios and lab sheets against a broker
 #[derive(Debug, clap::Args)]
@@ -45,6 +45,13 @@ pub struct Args {
     /// Drives everything random; printed at the start of every run
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+
+    /// Runs only this part of the selected scenarios; tables and variants stay whole, and every shard of n
+    /// has about as much to wait for. Equal arguments give equal parts. Keep each shard's log with
+    /// --report blob=FILE and put them together with mqttlab merge, which then has the exit code 4 for
+    /// nothing that ran; a shard without a scenario ends with 0
+    #[arg(long, value_name = "I/N", value_parser = shard::parse, help_heading = "Selection")]
+    shard: Option<Shard>,
 
     /// A SHOULD of the standard that is not met fails
     #[arg(long)]
@@ -100,7 +107,7 @@ struct Target {
 /// What is told.
 #[derive(Debug, clap::Args)]
 struct Output {
-    /// Writes a report (console, junit, json); `-` is stdout; may be repeated
+    /// Writes a report (mqttlab explain reports); `-` is stdout; may be repeated
     #[arg(long, value_name = "FORMAT=FILE", value_parser = parse_report, help_heading = "Reports")]
     report: Vec<ReportArg>,
 
@@ -183,6 +190,7 @@ Examples:
   mqttlab run scenarios --report junit=junit.xml     for CI
   mqttlab run scenarios --broker mqtt://u:p@host     a broker that is already running
   mqttlab run scenarios --broker mosquitto --baseline mosquitto.json   only what is new fails
+  mqttlab run scenarios --shard 1/3 --report blob=1.blob   a third of it, for mqttlab merge
 
 Exit codes: 0 all passed, 1 a test failed, 2 bad command line, 3 a file is invalid, 4 no test
 selected, 5 no broker, 6 incomplete, 130 interrupted.";
@@ -216,12 +224,16 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
     }
     options.rows = selected.rows;
     let Ok(mut against) = baselines::read_all(&args.output.baseline)? else { return Ok(Exit::Invalid) };
+    let cases = args.part(selected.cases, &mut options);
+    if let Err(message) = args.captures_fit(&cases) {
+        return Ok(usage(message));
+    }
     let interrupt = interrupt::watch()?;
     options.interrupt = Some(interrupt.clone());
 
     let output = &args.output;
     let mut outputs = Outputs::open(&output.report, output.verbose, output.trace, &args.again())?;
-    let ran = runner::run(&selected.cases, &options, &mut |event| {
+    let ran = runner::run(&cases, &options, &mut |event| {
         observer(&event);
         baselines::pass(against.first_mut(), event, &mut |event| outputs.event(event));
     });
@@ -236,17 +248,17 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
     };
     let (tally, marks) = outputs.finish()?;
     if args.output.fill {
-        fill::fill(&selected.cases, &marks).context("the PASSED column could not be filled")?;
+        fill::fill(&cases, &marks).context("the PASSED column could not be filled")?;
     }
-    Ok(match () {
-        () if interrupted => {
-            complain(format_args!("interrupted: the reports hold what had run until then"));
-            Exit::Interrupted
-        }
-        () if !complete || !tally.is_complete() => Exit::Incomplete,
-        () if tally.is_bad() && !args.exit_zero => Exit::Failed,
-        () if tally.count(Verdict::Skipped) == tally.ended() => Exit::NothingSelected,
-        () => Exit::Success,
+    if interrupted {
+        complain(format_args!("interrupted: the reports hold what had run until then"));
+        return Ok(Exit::Interrupted);
+    }
+    Ok(match Exit::of(&tally, args.exit_zero) {
+        _ if !complete => Exit::Incomplete,
+        // Other shards may have run something.
+        Exit::NothingSelected if args.shard.is_some() => Exit::Success,
+        exit => exit,
     })
 }
 
@@ -256,11 +268,29 @@ impl Args {
         self.output.baseline.is_some()
     }
 
+    /// The cases that this process runs; the plan of all of them goes into the log.
+    fn part(&self, cases: Vec<Case>, options: &mut RunOptions) -> Vec<Case> {
+        options.plan = Some(shard::plan(&cases, options, self.shard, self.again()));
+        match self.shard {
+            Some(shard) => shard::part(cases, shard, options),
+            None => cases,
+        }
+    }
+
+    /// Refuses one capture for several scenarios.
+    fn captures_fit(&self, cases: &[Case]) -> Result<(), String> {
+        match self.output.report.iter().find_map(ReportArg::single_capture) {
+            Some(file) if cases.len() > 1 => {
+                let several = plural(cases.len(), "scenario");
+                Err(format!("{} holds one scenario, not {several}; name a folder", file.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What can be known before any file is read; the error is one sentence about the command line.
     fn options(&self) -> Result<RunOptions, String> {
-        if self.output.report.iter().filter(|report| report.is_stdout()).count() > 1 {
-            return Err("only one report can go to stdout".into());
-        }
+        single_stdout(&self.output.report)?;
         let mut target = self.target.broker.clone();
         match (&mut target, &self.target.profile) {
             (TargetChoice::External { profile, .. }, given) => profile.clone_from(given),

@@ -1,5 +1,7 @@
 //! The event log: one line of JSON an event, in the order in which things happened.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +37,9 @@ pub enum EventKind {
         /// Wall-clock time of the start as RFC 3339 has it, in UTC; empty in logs that do not say.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         started: String,
+        /// What this run is the whole or a part of; logs of other programs have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<RunPlan>,
     },
     /// A case begins.
     CaseStarted {
@@ -85,6 +90,37 @@ pub enum EventKind {
         /// False when not all cases ran (interrupted, budget).
         complete: bool,
     },
+}
+
+/// What was to be run, so that the parts of one run find each other again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct RunPlan {
+    /// 16 hex digits that stand for the selected cases, their texts, the target and the options: equal in
+    /// all parts of one run, different in any other.
+    pub hash: String,
+    /// Cases of the whole plan, rows counted one by one.
+    pub cases: usize,
+    /// Which part this is; `None`: the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
+    /// Arguments that the repeating command of a failure needs besides file and `--only`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub again: String,
+}
+
+/// A part of a run: `2/5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Shard {
+    /// Which, from 1 to `of`.
+    pub index: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.of)
+    }
 }
 
 /// Which way a packet went, seen from the client.

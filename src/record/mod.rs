@@ -12,5 +12,5 @@ pub mod verdict;
 
 pub use against::Against;
 pub use baseline::Baseline;
-pub use event::{Event, EventKind, WireEvent, WireSide};
+pub use event::{Event, EventKind, RunPlan, Shard, WireEvent, WireSide};
 pub use verdict::{CaseId, CaseInfo, Excerpt, Explanation, Level, Outcome, Place, RowMark, Verdict};

@@ -10,9 +10,10 @@ use anstyle::{AnsiColor, Style};
 use super::failure::{self, Context};
 use super::paint::{BOLD, DIM, Paint, label};
 use super::progress::Progress;
+use super::tally::{State, counts_of};
 use super::{Output, Report, Tally};
 use crate::record::{CaseId, Event, EventKind, Outcome, Verdict, WireEvent};
-use crate::text::{escape, plural, print_duration};
+use crate::text::{escape, plural};
 
 /// Failures shown with everything; of those that follow only the first line is printed.
 const BLOCKS_SHOWN: usize = 50;
@@ -78,13 +79,15 @@ impl Console {
     }
 
     fn started(&mut self, kind: &EventKind) -> io::Result<()> {
-        let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, .. } = kind else {
+        let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, plan, .. } = kind else {
             return Ok(());
         };
         self.context.target.clone_from(target);
         let time = if *virtual_time { ", virtual time" } else { "" };
+        let shard = plan.as_ref().and_then(|plan| plan.shard);
+        let shard = shard.map_or(String::new(), |shard| format!(", shard {shard}"));
         let line = format!(
-            "mqttlab {} on {}: {}{time}, seed {seed}\n",
+            "mqttlab {} on {}: {}{shard}{time}, seed {seed}\n",
             escape(mqttlab),
             self.paint.with(BOLD, escape(target)),
             plural(*cases, "case"),
@@ -234,25 +237,13 @@ impl Console {
 
     /// `61 passed, 1 known in 0.42 s`, `FAILED: 1 failed, 61 passed in 0.42 s`, …
     fn last_line(&self) -> String {
-        let tally = &self.tally;
-        let missing = tally.cases.saturating_sub(tally.ended());
-        let (word, colour) = if !tally.is_complete() || missing > 0 {
-            ("INCOMPLETE: ", AnsiColor::Magenta)
-        } else if tally.count(Verdict::Failed) > 0 {
-            ("FAILED: ", AnsiColor::Red)
-        } else if tally.count(Verdict::Errored) > 0 {
-            ("ERRORED: ", AnsiColor::Magenta)
-        } else if tally.count(Verdict::Passed) == 0 && tally.count(Verdict::Known) == 0 {
-            ("NOTHING TESTED: ", AnsiColor::Yellow)
-        } else {
-            ("", AnsiColor::Green)
+        let colour = match self.tally.state() {
+            State::Incomplete | State::Errored => AnsiColor::Magenta,
+            State::Failed => AnsiColor::Red,
+            State::NothingTested => AnsiColor::Yellow,
+            State::Passed => AnsiColor::Green,
         };
-        let mut counts = counts_of(|verdict| tally.count(verdict));
-        if missing > 0 {
-            let _ = write!(counts, ", {missing} not run");
-        }
-        let seconds = std::time::Duration::try_from_secs_f64(tally.seconds).unwrap_or_default();
-        let text = format!("{word}{counts} in {}", print_duration(seconds));
+        let text = format!("{} in {}", self.tally.sentence(), self.tally.duration());
         self.paint.with(Style::new().bold().fg_color(Some(colour.into())), text) + "\n"
     }
 }
@@ -277,17 +268,6 @@ impl Report for Console {
         self.out.write_all(summary.as_bytes())?;
         self.out.flush()
     }
-}
-
-/// What is bad first; what there is none of is left out, but something is always said.
-fn counts_of(count: impl Fn(Verdict) -> usize) -> String {
-    let order = [Verdict::Failed, Verdict::Errored, Verdict::Passed, Verdict::Skipped, Verdict::Known];
-    let parts: Vec<String> = order
-        .into_iter()
-        .filter(|verdict| count(*verdict) > 0)
-        .map(|verdict| format!("{} {verdict}", count(verdict)))
-        .collect();
-    if parts.is_empty() { "no case ended".to_owned() } else { parts.join(", ") }
 }
 
 /// Points to two places: shares of rows add up to what was shared.

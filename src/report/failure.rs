@@ -60,7 +60,7 @@ pub fn block(outcome: &Outcome, context: &Context, colour: bool) -> String {
 }
 
 /// `mqttlab run lab3.yaml --only acl.2 --trace`
-fn again(outcome: &Outcome, context: &Context) -> String {
+pub fn again(outcome: &Outcome, context: &Context) -> String {
     let id = &outcome.case.id;
     let only = match id.row {
         Some(row) => format!("{}.{row}", id.scenario),

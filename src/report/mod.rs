@@ -6,27 +6,42 @@
 pub mod comparison;
 pub mod console;
 pub mod failure;
+mod github;
 pub mod json;
 mod junit;
+mod markdown;
 mod marks;
 mod matrix;
+pub mod merge;
 mod paint;
+mod pcapng;
 mod progress;
 mod side_by_side;
 mod tally;
+mod tap;
 
 use std::io::{self, Write};
 
 use crate::record::Event;
 
 pub use console::{Console, ConsoleOptions};
+pub use github::Annotations;
 pub use junit::Junit;
+pub use markdown::Markdown;
 pub use marks::Marks;
 pub use matrix::{Matrix, MatrixOptions};
+pub use pcapng::Pcapng;
 pub use tally::Tally;
+pub use tap::Tap;
 
 /// Where a report is written to.
 pub type Output = Box<dyn Write + Send>;
+
+/// Where a report of several files is written to.
+pub trait Folder: Send {
+    /// Makes a file of this name (a single component of a path) and opens it.
+    fn create(&mut self, name: &str) -> io::Result<Output>;
+}
 
 /// Consumes the events of one run.
 pub trait Report: Send {
@@ -46,9 +61,18 @@ pub struct ReportSpec {
     pub doc: &'static str,
     /// An argument that works.
     pub example: &'static str,
-    /// Makes it, writing plain text to the given place; told the arguments that a failure's repeating
-    /// command needs besides file and `--only`.
-    pub make: fn(Output, &str) -> Box<dyn Report>,
+    /// Makes it.
+    pub make: Make,
+}
+
+/// How a report is made.
+#[derive(Debug, Clone, Copy)]
+pub enum Make {
+    /// One file, or stdout. Told the arguments that a failure's repeating command needs besides file
+    /// and `--only`.
+    File(fn(Output, &str) -> Box<dyn Report>),
+    /// A folder of files.
+    Folder(fn(Box<dyn Folder>) -> Box<dyn Report>),
 }
 
 /// All report formats.
@@ -57,28 +81,61 @@ pub const REPORTS: &[ReportSpec] = &[
         name: "console",
         doc: "What a terminal shows, without colours: failures with their packets, then a summary.",
         example: "--report console=run.txt",
-        make: |out, again| {
+        make: Make::File(|out, again| {
             let options = ConsoleOptions { again: again.to_owned(), ..ConsoleOptions::default() };
             Box::new(Console::new(out, options))
-        },
+        }),
     },
     ReportSpec {
         name: "junit",
         doc: "JUnit XML for CI: a suite a file, a test case a case or table row.",
         example: "--report junit=junit.xml",
-        make: |out, again| Box::new(Junit::new(out, again)),
+        make: Make::File(|out, again| Box::new(Junit::new(out, again))),
+    },
+    ReportSpec {
+        name: "tap",
+        doc: "TAP 14: a test point a case or table row, known deviations as things to do, why it failed in YAML.",
+        example: "--report tap=results.tap",
+        make: Make::File(|out, _| Box::new(Tap::new(out))),
+    },
+    ReportSpec {
+        name: "markdown",
+        doc: "Markdown for GitHub, at most 1 MB: counts, failures with their packets, brokers beside each other. \
+              `markdown=github` appends to the file that $GITHUB_STEP_SUMMARY names.",
+        example: "--report markdown=summary.md",
+        make: Make::File(|out, again| Box::new(Markdown::new(out, again))),
+    },
+    ReportSpec {
+        name: "github",
+        doc: "Annotations of GitHub Actions at the lines of the scenarios, for stdout (`github=-`). GitHub shows \
+              ten of each kind a step.",
+        example: "--report github=annotations.txt",
+        make: Make::File(|out, again| Box::new(Annotations::new(out, again))),
+    },
+    ReportSpec {
+        name: "pcapng",
+        doc: "A capture a scenario for Wireshark, in a folder, or one FILE.pcapng for one scenario. TCP is \
+              made up around the packets that were seen; of TLS and WebSocket connections it holds the MQTT within.",
+        example: "--report pcapng=captures",
+        make: Make::Folder(|folder| Box::new(Pcapng::new(folder))),
     },
     ReportSpec {
         name: "matrix",
         doc: "Brokers side by side, as mqttlab compare prints it: a row a scenario, a column a broker and version.",
         example: "--report matrix=matrix.txt",
-        make: |out, _| Box::new(Matrix::new(out, MatrixOptions::default())),
+        make: Make::File(|out, _| Box::new(Matrix::new(out, MatrixOptions::default()))),
     },
     ReportSpec {
         name: "json",
         doc: "The event log itself, one JSON object a line; every other report can be made from it.",
         example: "--report json=run.jsonl",
-        make: |out, _| Box::new(json::JsonLines::new(out)),
+        make: Make::File(|out, _| Box::new(json::JsonLines::new(out))),
+    },
+    ReportSpec {
+        name: "blob",
+        doc: "The event log of a shard with a line about itself before it, for `mqttlab merge`.",
+        example: "--report blob=shard-1.blob",
+        make: Make::File(|out, _| Box::new(json::JsonLines::blob(out))),
     },
 ];
 

@@ -1,8 +1,10 @@
 //! Counts and points of a run. The exit code and the last line of the console read them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::record::{Event, EventKind, Outcome, Verdict};
+use crate::text::print_duration;
 
 /// How a run stands.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +18,21 @@ pub struct Tally {
     pub seconds: f64,
     finished: Option<bool>,
     points: BTreeMap<(String, String, Option<usize>), Points>,
+}
+
+/// How a run went, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Not all cases ended.
+    Incomplete,
+    /// A case failed.
+    Failed,
+    /// A case could not be told, and none failed.
+    Errored,
+    /// All that ended were skipped.
+    NothingTested,
+    /// None of these.
+    Passed,
 }
 
 /// Points of a case over all its variants.
@@ -70,6 +87,48 @@ impl Tally {
         self.counts.values().sum()
     }
 
+    /// Cases that should have run and did not end.
+    pub fn missing(&self) -> usize {
+        self.cases.saturating_sub(self.ended())
+    }
+
+    /// How it went, in one word.
+    pub fn state(&self) -> State {
+        if !self.is_complete() || self.missing() > 0 {
+            State::Incomplete
+        } else if self.count(Verdict::Failed) > 0 {
+            State::Failed
+        } else if self.count(Verdict::Errored) > 0 {
+            State::Errored
+        } else if self.count(Verdict::Passed) == 0 && self.count(Verdict::Known) == 0 {
+            State::NothingTested
+        } else {
+            State::Passed
+        }
+    }
+
+    /// `FAILED: 1 failed, 61 passed`.
+    pub fn sentence(&self) -> String {
+        let word = match self.state() {
+            State::Incomplete => "INCOMPLETE: ",
+            State::Failed => "FAILED: ",
+            State::Errored => "ERRORED: ",
+            State::NothingTested => "NOTHING TESTED: ",
+            State::Passed => "",
+        };
+        let counts = counts_of(|verdict| self.count(verdict));
+        let missing = match self.missing() {
+            0 => String::new(),
+            missing => format!(", {missing} not run"),
+        };
+        format!("{word}{counts}{missing}")
+    }
+
+    /// How long it took, for people.
+    pub fn duration(&self) -> String {
+        print_duration(Duration::try_from_secs_f64(self.seconds).unwrap_or_default())
+    }
+
     /// False if the run was cut short.
     pub fn is_complete(&self) -> bool {
         self.finished == Some(true)
@@ -93,4 +152,18 @@ impl Tally {
         };
         Some((sum(|p| p.earned), sum(|_| true), sum(|p| !p.told)))
     }
+}
+
+/// All verdicts, what is bad first.
+pub const VERDICTS: [Verdict; 5] =
+    [Verdict::Failed, Verdict::Errored, Verdict::Passed, Verdict::Skipped, Verdict::Known];
+
+/// `1 failed, 61 passed`: what there is none of is left out, but something is always said.
+pub fn counts_of(count: impl Fn(Verdict) -> usize) -> String {
+    let parts: Vec<String> = VERDICTS
+        .into_iter()
+        .filter(|verdict| count(*verdict) > 0)
+        .map(|verdict| format!("{} {verdict}", count(verdict)))
+        .collect();
+    if parts.is_empty() { "no case ended".to_owned() } else { parts.join(", ") }
 }

@@ -35,7 +35,7 @@ use tokio::sync::watch;
 pub use clock::Clock;
 pub use transport::Transport;
 
-use crate::record::Event;
+use crate::record::{Event, RunPlan};
 use crate::scenario::{Case, EngineKind};
 
 /// What is tested.
@@ -83,6 +83,8 @@ pub struct RunOptions {
     /// Becomes true at Ctrl-C: no case starts any more, those under way are given up without an
     /// outcome, targets are stopped, their files removed, and [`run`] returns `Ok(false)`.
     pub interrupt: Option<watch::Receiver<bool>>,
+    /// What this run is the whole or a part of, for the log.
+    pub plan: Option<RunPlan>,
 }
 
 impl Default for RunOptions {
@@ -100,6 +102,7 @@ impl Default for RunOptions {
             keep_files: None,
             timeout: None,
             interrupt: None,
+            plan: None,
         }
     }
 }
@@ -123,4 +126,14 @@ pub fn run(
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> Result<bool, EnvironmentError> {
     schedule::run(cases, options, sink)
+}
+
+/// How many outcomes a case has: its selected rows, or one.
+pub fn count(case: &Case, options: &RunOptions) -> usize {
+    schedule::count(case, options)
+}
+
+/// The time that the waits of a case cost under these options: none where time is virtual.
+pub fn waits(case: &Case, options: &RunOptions) -> Duration {
+    if Clock::is_virtual(case, options) { Duration::ZERO } else { case.least }
 }

@@ -42,6 +42,7 @@ pub fn run(
             cases: count,
             virtual_time: options.clock == Clock::Virtual,
             started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            plan: options.plan.clone(),
         },
     });
     let order = measure(&plan, cases, sink)?;
@@ -53,7 +54,8 @@ pub fn run(
     Ok(complete)
 }
 
-fn count(case: &Case, options: &RunOptions) -> usize {
+/// See [`super::count`].
+pub fn count(case: &Case, options: &RunOptions) -> usize {
     match &case.body {
         Body::Steps(_) => 1,
         Body::Table(rows) => table::selected_rows(rows, &table::selected(case, options)).count(),
