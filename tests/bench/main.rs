@@ -1,5 +1,5 @@
 //! Speed, as ratios measured in one run: `cargo bench` (all), or `cargo bench -- table`, `load`, `rows`,
-//! or parts of the names of rows: `cargo bench -- rows 'QoS 1'`.
+//! `scenarios`, or parts of the names of rows: `cargo bench -- rows 'QoS 1'`.
 //!
 //! Prints tables and fails only when something was lost. No figure here is a test: machines differ.
 
@@ -7,6 +7,7 @@ mod link;
 mod load;
 mod process;
 mod rows;
+mod scenarios;
 mod table;
 
 fn main() {
@@ -19,6 +20,7 @@ fn main() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |what| {
         report(what);
+        process::end_all();
         std::process::exit(1);
     }));
     let run = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
@@ -27,6 +29,9 @@ fn main() {
     }
     if run("load") {
         load::run();
+    }
+    if run("scenarios") {
+        scenarios::run();
     }
     if run("rows") {
         process::raise_file_limit();

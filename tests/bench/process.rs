@@ -5,10 +5,24 @@ use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The program under measurement.
 pub const MQTTLAB: &str = env!("CARGO_BIN_EXE_mqttlab");
+
+/// Brokers that run: whoever ends this process in a hurry ends them first.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// Kills every broker that runs.
+pub fn end_all() {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    for pid in running.iter().filter_map(|pid| i32::try_from(*pid).ok()).filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
 
 /// A broker with mosquitto's command line, killed when dropped.
 pub struct Broker {
@@ -43,6 +57,7 @@ impl Broker {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
             Err(e) => panic!("{program}: {e}"),
         };
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(child.id());
         let broker = Self { child, port };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -60,8 +75,10 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
+        let pid = self.pid();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).retain(|running| *running != pid);
     }
 }
 
