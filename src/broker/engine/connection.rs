@@ -75,10 +75,15 @@ impl Connection {
         }
     }
 
-    /// A QoS 2 message came; false if these are more than we said to take at once.
-    pub fn begin(&mut self, id: PacketId) -> bool {
+    /// A message of QoS 1 or 2 came; false if these are more than we said to take at once. One of
+    /// QoS 1 is open only until its turn ends, but until then it counts.
+    pub fn begin(&mut self, qos: QoS, id: PacketId) -> bool {
         let room = self.unreleased.len() < usize::from(self.receive_maximum);
-        self.unreleased.contains(&id) || (room && self.unreleased.insert(id))
+        match qos {
+            QoS::ExactlyOnce => self.unreleased.contains(&id) || (room && self.unreleased.insert(id)),
+            QoS::AtLeastOnce => room,
+            QoS::AtMostOnce => true,
+        }
     }
 
     /// Appends a packet, unless the client takes none that large: then it counts as sent.

@@ -28,18 +28,17 @@ impl Engine {
             return self.close(conn, &ending, now);
         }
         let Some(session) = self.sessions.get_mut(id) else { return };
-        if publish.qos == QoS::ExactlyOnce
-            && let Some(packet_id) = publish.id
-        {
+        if let Some(packet_id) = publish.id {
+            let qos = publish.qos;
             // [MQTT-3.3.4-7], [U5-3.3.4-1] of 5.0
             if session.version.is_v5()
-                && self.connections.get_mut(conn).is_none_or(|connection| !connection.begin(packet_id))
+                && self.connections.get_mut(conn).is_none_or(|connection| !connection.begin(qos, packet_id))
             {
                 let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
                 return self.close(conn, &Ending::Protocol(reason), now);
             }
             // [MQTT-4.3.3-2] 5: [MQTT-4.3.3-10]
-            if session.received.contains(&packet_id) {
+            if qos == QoS::ExactlyOnce && session.received.contains(&packet_id) {
                 self.debug(id, |id| format!("Received PUBLISH from {id} {}", phrases::publish_in(&publish)));
                 return self.acknowledge(conn, id, QoS::ExactlyOnce, packet_id, ReasonCode::SUCCESS);
             }
