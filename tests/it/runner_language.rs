@@ -137,3 +137,17 @@ fn long_values_need_not_be_written_out() {
       < PUBLISH \"size:5\"";
     assert_verdict(&played(clients, steps), Verdict::Passed, "");
 }
+
+#[test]
+fn user_properties_are_tested_by_their_names() {
+    let steps = |wanted: &str| {
+        format!(
+            "- a: {{subscribe: t, qos: 1}}
+- a: {{publish: t, payload: x, qos: 1, properties: {{user: {{colour: blue}}}}}}
+- a: {{receives: t, properties: {{user: {{{wanted}}}}}}}"
+        )
+    };
+    assert_verdict(&played("{a: {}}", &steps("colour: blue, size: absent")), Verdict::Passed, "");
+    assert_verdict(&played("{a: {}}", &steps("colour: red")), Verdict::Failed, "user.colour red");
+    assert_verdict(&played("{a: {}}", &steps("colour: absent")), Verdict::Failed, "user.colour");
+}
