@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::actor::Actor;
+use super::among;
 use super::context::{At, Context};
 use super::denial;
 use super::fence::{self, Actors, Order};
@@ -218,6 +219,7 @@ async fn run_step<'f>(at: At<'f>, op: &'f Op, actors: &'f Actors<'f>) -> Done {
         Op::Send(client, request, Reply::Denied) => denial::denied(at, &actors[client.0], request).await,
         Op::Send(client, request, reply) => actors[client.0].lock().await.request(at, request, reply).await,
         Op::Expect(client, expect) => actors[client.0].lock().await.expect(at, expect).await,
+        Op::ExpectAmong(clients, expect) => among::receive(at, actors, clients, expect).await,
         Op::Quiet(client) => fence::quiet(at, actors, client.0).await,
         Op::Packets(client, lines) => actors[client.0].lock().await.packets(at, lines).await,
         Op::Closed(client, closed) => actors[client.0].lock().await.closed(at, closed).await,

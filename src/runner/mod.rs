@@ -4,6 +4,7 @@
 //! `actor` one client, `fence` proves absences. Reports and exit codes are not made here.
 
 mod actor;
+mod among;
 mod clock;
 mod context;
 mod denial;

@@ -175,6 +175,7 @@ impl<'a> Walk<'a> {
                     self.can_come(*client, &message.topic, &message.span);
                 }
             }
+            Op::ExpectAmong(clients, _) => clients.iter().for_each(|client| self.connected(*client, step)),
             Op::Quiet(client) | Op::Closed(client, _) => self.connected(*client, step),
             Op::Packets(client, lines) => {
                 self.numbers(*client, lines);

@@ -35,6 +35,8 @@ pub enum Op {
     Send(ClientIndex, Request, Reply),
     /// Wait for messages (`receives`, `receives_any_order`).
     Expect(ClientIndex, Expect),
+    /// Wait for messages each of which one of these clients receives (`receives`, `or`), in any order.
+    ExpectAmong(Vec<ClientIndex>, Expect),
     /// Prove, with a fence, that no message is there (`receives_nothing`).
     Quiet(ClientIndex),
     /// Send and expect packets as written (`packets`).

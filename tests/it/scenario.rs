@@ -164,6 +164,10 @@ fn op(op: &Op) -> String {
                 .map(|m| format!("{:?} {:?} qos {:?} times {}", m.topic, m.payload, m.qos, m.times));
             format!("expect {} {:?} within {:?}", client.0, list.collect::<Vec<_>>(), expect.within)
         }
+        Op::ExpectAmong(clients, expect) => {
+            let list = expect.messages.iter().map(|m| format!("{:?} {:?}", m.topic, m.payload));
+            format!("expect one of {clients:?} {:?}", list.collect::<Vec<_>>())
+        }
         Op::Packets(client, lines) => {
             let list: Vec<&str> = lines.iter().map(|line| line.span.text()).collect();
             format!("packets {} {list:?}", client.0)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use receive::list;
+pub use receive::{list, pick};
 
 use super::context::{At, Context};
 use super::link::{Command, Ending, Inbox, Link};

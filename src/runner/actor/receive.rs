@@ -149,7 +149,7 @@ impl Actor<'_> {
 
 /// Chooses for each of `slots` patterns a message of its own among `messages`, in the order of the
 /// patterns or in any, and gives their indices in ascending order.
-fn pick(
+pub fn pick(
     slots: usize,
     messages: usize,
     any_order: bool,

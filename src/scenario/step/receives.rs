@@ -7,7 +7,7 @@ use crate::scenario::decode::{matchers, values};
 use crate::scenario::keys::{Fields, KeySpec, Shape, key};
 use crate::scenario::matcher::Matcher;
 use crate::scenario::node::{Kind, Node};
-use crate::scenario::op::{Expect, MessagePattern, Op};
+use crate::scenario::op::{ClientIndex, Expect, MessagePattern, Op};
 use crate::scenario::target::DEFAULT_WITHIN;
 
 const TOPIC_DOC: &str = "the topic, a filter that it matches, `/…/` or `any`";
@@ -35,6 +35,11 @@ const KEYS: &[KeySpec] = &[
     DUP,
     PROPERTIES,
     TIMES,
+    key(
+        "or",
+        Shape::OneOrMany(&Shape::Text),
+        "other clients: each message comes to one of all these, whichever, as in a shared subscription; in any order",
+    ),
     key("within", Shape::Duration, "how long to wait for all of them; default 2 s"),
     key("extra", Shape::Word(&["ignore", "fail"]), "messages that nobody asks for do not fail this client"),
 ];
@@ -104,10 +109,20 @@ fn expect(reader: &StepReader, args: &Args, any_order: bool) -> Option<Op> {
         Some(node) => values::duration(scope, node, "within")?,
         None => DEFAULT_WITHIN,
     };
+    let others = match fields.get("or") {
+        Some(node) => others(reader, client, node)?,
+        None => Vec::new(),
+    };
+    let op = |messages| {
+        let expect = Expect { messages, any_order: any_order || !others.is_empty(), within };
+        if others.is_empty() {
+            return Op::Expect(client, expect);
+        }
+        Op::ExpectAmong(std::iter::once(client).chain(others).collect(), expect)
+    };
     let topic = fields.need(scope, "topic", "`receives`")?;
     let Kind::Seq(items) = &topic.kind else {
-        let messages = vec![message(reader, args, fields, topic)?];
-        return Some(Op::Expect(client, Expect { messages, any_order, within }));
+        return Some(op(vec![message(reader, args, fields, topic)?]));
     };
     if items.is_empty() {
         let help = "to expect that nothing comes write `receives_nothing`";
@@ -116,8 +131,24 @@ fn expect(reader: &StepReader, args: &Args, any_order: bool) -> Option<Op> {
     }
     // Keys beside a list are those of all its messages.
     let messages: Vec<Option<MessagePattern>> = items.iter().map(|item| listed(reader, args, item)).collect();
-    let messages = messages.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(Op::Expect(client, Expect { messages, any_order, within }))
+    messages.into_iter().collect::<Option<Vec<_>>>().map(op)
+}
+
+/// The clients that `or` names.
+fn others(reader: &StepReader, client: ClientIndex, node: &Node) -> Option<Vec<ClientIndex>> {
+    let mut found = Vec::new();
+    for item in values::one_or_many(node) {
+        let name = reader.scope.text(item, "or")?;
+        let names = reader.clients.iter().map(|client| client.name.as_str());
+        reader.scope.defined("client", &name, &item.span, names).then_some(())?;
+        let index = ClientIndex(reader.clients.iter().position(|client| client.name == name)?);
+        if index == client || found.contains(&index) {
+            reader.scope.error("L005", &item.span, format!("`{name}` is there twice"));
+            return None;
+        }
+        found.push(index);
+    }
+    Some(found)
 }
 
 fn listed(reader: &StepReader, args: &Args, item: &Node) -> Option<MessagePattern> {
