@@ -16,7 +16,7 @@ use super::outcome::{Done, Trouble};
 use super::prepare::Account;
 use super::random::secret;
 use super::target::{Target, TargetError};
-use crate::client::{Client, Event, Options, Session};
+use crate::client::{Client, ConnectFailure, Event, Options, Session};
 use crate::mqtt::packet::{Connect, Publish, Subscribe, Subscription, SubscriptionOptions};
 use crate::mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
 use crate::net::tap::Tap;
@@ -55,7 +55,7 @@ pub async fn connect_control(
     tap: Option<Tap>,
 ) -> Result<Client, String> {
     let endpoint = target.control_endpoint().map_err(|TargetError(text)| text)?;
-    let connect = Connect {
+    let mut connect = Connect {
         version,
         clean_start: true,
         client_id: format!("mqttlab-{name}-{}", &secret()[..8]).into(),
@@ -63,8 +63,14 @@ pub async fn connect_control(
         password: account.map(|account| Bytes::from(account.password.clone())),
         ..Connect::default()
     };
-    let options = Options { connect_timeout: CONTROL_WITHIN, ..Options::new(connect) };
-    let connected = Client::connect(&endpoint, &options, Session::default(), tap).await;
+    let options = |connect| Options { connect_timeout: CONTROL_WITHIN, ..Options::new(connect) };
+    let seen = tap.is_some();
+    let mut connected = Client::connect(&endpoint, &options(connect.clone()), Session::default(), tap).await;
+    // A broker may refuse a keep-alive of none to clients that it cannot tell another one.
+    if matches!(connected, Err(ConnectFailure::Refused(_))) && !seen && !version.is_v5() {
+        connect.version = ProtocolVersion::V5;
+        connected = Client::connect(&endpoint, &options(connect), Session::default(), None).await;
+    }
     connected.map(|(client, _)| client).map_err(|error| format!("the {name} client cannot connect: {error}"))
 }
 

@@ -32,7 +32,9 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
             Some(allowed) => allowed || anonymous,
             None => false,
         };
-        if setup.broker.config.is_some() || !setup.broker.settings.is_empty() || asks_about_anonymous {
+        let of_listeners = setup.broker.listeners.iter().any(|listener| !listener.settings.is_empty());
+        let settings = !setup.broker.settings.is_empty() || of_listeners;
+        if setup.broker.config.is_some() || settings || asks_about_anonymous {
             needs.insert(Capability::Config);
         }
         if setup.broker.listeners.len() > 1 || setup.broker.listeners.iter().any(|one| one.cert.is_some()) {

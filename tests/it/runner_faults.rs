@@ -357,6 +357,12 @@ fn what_an_address_cannot_do_is_skipped_with_the_reason() {
     let yaml = STEPS.replace("  - watch: receives_nothing\n", "  - broker: restart\n");
     let found = outcomes(&yaml.replace("name: what", "requires: [restart]\n  name: what"), &broker);
     assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Skipped, 1)]), "{found:#?}");
+    for settings in ["settings: {max_keepalive: 10}", "listeners: {plain: {settings: {max_qos: 1}}}"] {
+        let yaml = format!("{STEPS}\nbroker: {{{settings}}}\n");
+        let found = outcomes(&yaml, &broker);
+        assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Skipped, 1)]), "{found:#?}");
+        assert!(found[0].why.as_ref().is_some_and(|why| why.actual.contains("config")), "{found:#?}");
+    }
     let strangers = TABLE.replace("alice", "mallory");
     let found = outcomes(&strangers, &broker);
     assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Skipped, 6)]), "{found:#?}");
