@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod console;
 pub mod failure;
 mod github;
+mod html;
 pub mod json;
 mod junit;
 mod markdown;
@@ -26,6 +27,7 @@ use crate::record::Event;
 
 pub use console::{Console, ConsoleOptions};
 pub use github::Annotations;
+pub use html::Html;
 pub use junit::Junit;
 pub use markdown::Markdown;
 pub use marks::Marks;
@@ -136,6 +138,12 @@ pub const REPORTS: &[ReportSpec] = &[
         doc: "The event log of a shard with a line about itself before it, for `mqttlab merge`.",
         example: "--report blob=shard-1.blob",
         make: Make::File(|out, _| Box::new(json::JsonLines::blob(out))),
+    },
+    ReportSpec {
+        name: "html",
+        doc: "One page for a browser, without network: verdicts, causes, a matrix, packets as sequence diagrams.",
+        example: "--report html=run.html",
+        make: Make::File(|out, again| Box::new(Html::new(out, again))),
     },
 ];
 

@@ -30,6 +30,7 @@ mod properties;
 mod readme;
 mod report;
 mod report_ci;
+mod report_html;
 mod runner;
 mod runner_faults;
 mod runner_language;

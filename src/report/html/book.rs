@@ -1,0 +1,214 @@
+//! The events of one or several runs, put in order for a page: what ran, how it ended on each broker, and
+//! what was on the wire. Judges nothing and formats nothing.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+
+use crate::record::{CaseId, CaseInfo, Event, EventKind, Excerpt, Outcome, Verdict, WireEvent};
+
+/// All verdicts, the bad ones first.
+pub const VERDICTS: [Verdict; 5] =
+    [Verdict::Failed, Verdict::Errored, Verdict::Known, Verdict::Skipped, Verdict::Passed];
+
+/// Everything that a page shows.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// The runs, in the order of the log.
+    pub runs: Vec<Run>,
+    /// Every case and every row of a table, in the order in which they were first seen.
+    pub cases: IndexMap<CaseId, Entry>,
+    /// What was seen while a case (rows together) ran, by case and run.
+    pub tapes: BTreeMap<(CaseId, usize), Tape>,
+    /// Lines of scenarios, by case without row.
+    pub sources: BTreeMap<CaseId, Excerpt>,
+}
+
+/// One run: one broker.
+#[derive(Debug, Default)]
+pub struct Run {
+    /// Version of the program.
+    pub mqttlab: String,
+    /// What was tested.
+    pub target: String,
+    /// Of all random choices.
+    pub seed: u64,
+    /// Cases that should run.
+    pub cases: usize,
+    /// All time was virtual.
+    pub virtual_time: bool,
+    /// Wall-clock time of the start; may be empty.
+    pub started: String,
+    /// What was said of the run.
+    pub notes: Vec<String>,
+    /// Seconds until the end, or until the last event.
+    pub seconds: f64,
+    /// What `RunFinished` said; `None` without one.
+    pub complete: Option<bool>,
+    /// Cases that ended, by verdict.
+    pub counts: BTreeMap<Verdict, usize>,
+    /// Cases that began and did not end.
+    pub open: Vec<CaseId>,
+}
+
+/// A case or row, and how it ended in each run.
+#[derive(Debug)]
+pub struct Entry {
+    /// What is known of it beforehand.
+    pub info: CaseInfo,
+    /// One a run; `None` where it did not end.
+    pub outcomes: Vec<Option<Outcome>>,
+}
+
+/// What happened while a case ran.
+#[derive(Debug, Default)]
+pub struct Tape {
+    /// Seconds between the start of the run and the start of the case.
+    pub start: f64,
+    /// Packets and ends of connections.
+    pub wire: Vec<(f64, WireEvent)>,
+    /// Lines of the broker's log.
+    pub log: Vec<(f64, String)>,
+    /// Fences: begin, end, held.
+    pub fences: Vec<(f64, f64, bool)>,
+}
+
+impl Run {
+    /// Cases that ended this way.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.counts.get(&verdict).copied().unwrap_or(0)
+    }
+
+    /// Cases that ended.
+    pub fn ended(&self) -> usize {
+        self.counts.values().sum()
+    }
+
+    /// False if the run was cut short.
+    pub fn is_complete(&self) -> bool {
+        self.complete == Some(true) && self.ended() >= self.cases
+    }
+}
+
+impl Entry {
+    /// How it ended in a run.
+    pub fn outcome(&self, run: usize) -> Option<&Outcome> {
+        self.outcomes.get(run)?.as_ref()
+    }
+
+    /// True if it ended otherwise in one run than in another.
+    pub fn differs(&self, runs: usize) -> bool {
+        let end = |run| self.outcome(run).map(|one| (one.verdict, one.unmet));
+        (1..runs).any(|run| end(run) != end(0))
+    }
+
+    /// True if there is something to look at: not simply passed in every run.
+    pub fn is_remarkable(&self, runs: usize) -> bool {
+        let plain = |one: &Outcome| one.verdict == Verdict::Passed && !one.unmet;
+        !(0..runs).all(|run| self.outcome(run).is_some_and(plain))
+    }
+}
+
+/// The case that a row belongs to.
+pub fn without_row(id: &CaseId) -> CaseId {
+    CaseId { row: None, ..id.clone() }
+}
+
+impl Book {
+    /// Takes the next event.
+    pub fn event(&mut self, event: &Event) {
+        if let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, started, .. } = &event.kind
+        {
+            self.runs.push(Run {
+                mqttlab: mqttlab.clone(),
+                target: target.clone(),
+                seed: *seed,
+                cases: *cases,
+                virtual_time: *virtual_time,
+                started: started.clone(),
+                ..Run::default()
+            });
+            return;
+        }
+        if self.runs.is_empty() {
+            self.runs.push(Run::default());
+        }
+        let number = self.runs.len() - 1;
+        let Some(run) = self.runs.last_mut() else { return };
+        run.seconds = run.seconds.max(event.at);
+        match &event.kind {
+            EventKind::CaseStarted { case, source } => {
+                run.open.push(case.id.clone());
+                let id = without_row(&case.id);
+                self.tapes.entry((id.clone(), number)).or_default().start = event.at;
+                if let Some(source) = source {
+                    self.sources.entry(id).or_insert_with(|| source.clone());
+                }
+            }
+            EventKind::Wire { case, wire } => self.tape(case).wire.push((event.at, wire.clone())),
+            EventKind::BrokerLog { case, line } => self.tape(case).log.push((event.at, line.clone())),
+            EventKind::Fence { case, since, held } => {
+                self.tape(case).fences.push((*since, event.at, *held));
+            }
+            EventKind::Note { text } => run.notes.push(text.clone()),
+            EventKind::CaseFinished { outcome } => self.finished(outcome),
+            EventKind::RunFinished { seconds, complete } => {
+                run.seconds = *seconds;
+                run.complete = Some(*complete);
+            }
+            EventKind::RunStarted { .. } => {}
+        }
+    }
+
+    fn tape(&mut self, case: &CaseId) -> &mut Tape {
+        let number = self.runs.len().saturating_sub(1);
+        self.tapes.entry((without_row(case), number)).or_default()
+    }
+
+    fn finished(&mut self, outcome: &Outcome) {
+        let number = self.runs.len().saturating_sub(1);
+        let id = &outcome.case.id;
+        if let Some(run) = self.runs.last_mut() {
+            *run.counts.entry(outcome.verdict).or_default() += 1;
+            let case = without_row(id);
+            run.open.retain(|open| *open != case);
+        }
+        let entry = self
+            .cases
+            .entry(id.clone())
+            .or_insert_with(|| Entry { info: outcome.case.clone(), outcomes: Vec::new() });
+        if entry.outcomes.len() <= number {
+            entry.outcomes.resize(number + 1, None);
+        }
+        entry.outcomes[number] = Some(outcome.clone());
+    }
+
+    /// Puts cases into the order of their files, whatever order they ran in.
+    pub fn sort(&mut self) {
+        let lines: BTreeMap<CaseId, usize> = self
+            .cases
+            .iter()
+            .map(|(id, entry)| {
+                let case = without_row(id);
+                let line = self.sources.get(&case).map(|source| source.line);
+                let line = line.or(entry.info.place.as_ref().map(|place| place.line));
+                (case, line.unwrap_or_default())
+            })
+            .rev()
+            .collect();
+        self.cases.sort_by_cached_key(|id, _| {
+            let line = lines.get(&without_row(id)).copied().unwrap_or_default();
+            (id.file.clone(), line, id.scenario.clone(), id.row, id.variant.clone())
+        });
+    }
+
+    /// All that ended so, in any run: case and run.
+    pub fn ended_so(&self, verdict: Verdict) -> impl Iterator<Item = (usize, usize, &Outcome)> {
+        self.cases.values().enumerate().flat_map(move |(case, entry)| {
+            let outcomes = entry.outcomes.iter().enumerate();
+            outcomes.filter_map(move |(run, one)| {
+                one.as_ref().filter(|one| one.verdict == verdict).map(|one| (case, run, one))
+            })
+        })
+    }
+}

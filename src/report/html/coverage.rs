@@ -1,0 +1,96 @@
+//! Coverage by statement: the ids that cases of these runs name, with the marks of those cases. Which ids
+//! there are besides is the catalogue's business (`mqttlab coverage`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::book::{Book, VERDICTS};
+use super::html;
+use super::matrix::{letter, mark};
+use crate::record::Verdict;
+use crate::text::plural;
+
+/// Sorts `MQTT-3.1.2-8` before `MQTT-3.1.2-10`: letters, then numbers.
+type Order = (String, Vec<u32>);
+
+/// A statement: its protocol, and its place among its like.
+type Statement<'a> = (&'a str, Order, &'a str);
+
+fn order(id: &str) -> Order {
+    let digits = id.find(|c: char| c.is_ascii_digit()).unwrap_or(id.len());
+    let (name, numbers) = id.split_at(digits);
+    let numbers = numbers.split(|c: char| !c.is_ascii_digit());
+    (name.to_owned(), numbers.filter_map(|part| part.parse().ok()).collect())
+}
+
+/// The whole section; empty if no case names a statement.
+pub fn section(book: &Book) -> String {
+    let mut statements: BTreeMap<Statement<'_>, Vec<usize>> = BTreeMap::new();
+    for (case, entry) in book.cases.values().enumerate() {
+        for id in &entry.info.spec {
+            statements.entry((&entry.info.protocol, order(id), id)).or_default().push(case);
+        }
+    }
+    let mut by_protocol: BTreeMap<&str, Vec<(&str, &Vec<usize>)>> = BTreeMap::new();
+    for ((protocol, _, id), cases) in &statements {
+        by_protocol.entry(protocol).or_default().push((id, cases));
+    }
+    if by_protocol.is_empty() {
+        return String::new();
+    }
+    let mut out = String::from(
+        "<section id=\"coverage\"><h2>Coverage by statement</h2><p class=\"lead\">The statements that cases \
+         of this page name, each with the verdicts of those cases.</p><div class=\"versions\">\n",
+    );
+    for (protocol, rows) in &by_protocol {
+        let title = if protocol.is_empty() { "MQTT" } else { &format!("MQTT {protocol}") };
+        let _ = writeln!(
+            out,
+            "<details open><summary><b>{}</b> <small>{}</small></summary><table class=\"coverage\">\
+             <tbody>",
+            html(title),
+            plural(rows.len(), "statement"),
+        );
+        for (id, cases) in rows {
+            out.push_str(&row(book, id, cases));
+        }
+        out.push_str("</tbody></table></details>\n");
+    }
+    out.push_str("</div></section>\n");
+    out
+}
+
+fn row(book: &Book, id: &str, cases: &[usize]) -> String {
+    let several = book.runs.len() > 1;
+    let mut worst = Verdict::Passed;
+    let mut marks = String::new();
+    for case in cases {
+        let Some((_, entry)) = book.cases.get_index(*case) else { continue };
+        for (run, about) in book.runs.iter().enumerate() {
+            let Some(outcome) = entry.outcome(run) else { continue };
+            let rank = |verdict| VERDICTS.iter().position(|one| *one == verdict);
+            if rank(outcome.verdict) < rank(worst) {
+                worst = outcome.verdict;
+            }
+            let target = if several { format!("{}: ", about.target) } else { String::new() };
+            marks += &mark(outcome, several.then_some(run), &format!("{} · {target}", outcome.case.id));
+        }
+    }
+    format!(
+        "<tr><th scope=\"row\" class=\"{}\"><code>{}</code></th><td>{marks}</td></tr>\n",
+        letter(worst),
+        html(id)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::order;
+
+    #[test]
+    fn statements_are_in_the_order_of_the_standard() {
+        assert!(order("MQTT-3.1.2-8") < order("MQTT-3.1.2-10"));
+        assert!(order("MQTT-3.1.2-10") < order("MQTT-3.10.1-1"));
+        assert!(order("MQTT-3.1.2-8") < order("U5-3.1.2-a"));
+    }
+}

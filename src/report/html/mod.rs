@@ -1,0 +1,82 @@
+//! HTML: one file that needs neither a server nor the network. Verdicts, counts and failures are plain
+//! HTML; the rest is drawn by a script from data that the file carries.
+//!
+//! A log of several runs is one page, the runs beside each other. Everything that comes from a peer or a
+//! person is escaped twice: control characters as everywhere, then for HTML or for JSON in HTML. The
+//! page decides nothing: verdicts are those of the log.
+
+mod book;
+mod causes;
+mod coverage;
+mod data;
+mod matrix;
+mod page;
+
+use std::io;
+
+use super::failure::Context;
+use super::{Output, Report};
+use crate::record::Event;
+use crate::text::escape;
+use book::Book;
+
+/// The HTML report; written when the last run has ended.
+pub struct Html {
+    out: Output,
+    again: Context,
+    book: Book,
+}
+
+impl Html {
+    /// A page in the making; `again` are the arguments that a failure's repeating command needs.
+    pub fn new(out: Output, again: &str) -> Self {
+        Self { out, again: Context { again: again.to_owned(), ..Context::default() }, book: Book::default() }
+    }
+}
+
+impl Report for Html {
+    fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.book.event(event);
+        Ok(())
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.book.sort();
+        let text = page::page(&self.book, &self.again)?;
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+/// Text as a person may see it, line by line: what could fool the eye becomes visible.
+fn visible(text: &str) -> String {
+    let lines: Vec<_> = text.trim_end().lines().map(|line| escape(&line.replace('\t', "    "))).collect();
+    lines.join("\n")
+}
+
+/// Text between tags, or an attribute between double quotes.
+fn html(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in visible(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_gets_out_of_its_place() {
+        assert_eq!(html("a\"'<b>&\u{202e}\n\tx"), "a&quot;&#39;&lt;b&gt;&amp;\\u{202e}\n    x");
+        assert_eq!(visible("two\r\nlines\n\n"), "two\nlines");
+    }
+}
