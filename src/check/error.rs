@@ -49,115 +49,115 @@ macro_rules! form_checks {
             doc: $doc,
             example: $example,
             cites: &[$((V311, $old),)* $((V5, $new),)*],
-            binds: Party::$binds,
             always: true,
             look: |look| found(look, &[$(Kind::$kind),*], $konst.cites),
+            ..CheckSpec::$binds
         };)*
         /// All checks of this file.
         #[cfg(test)]
         const ALL: &[&CheckSpec] = &[$(&$konst),*];
         #[cfg(test)]
-        const KINDS: &[(Party, Kind)] = &[$($((Party::$binds, Kind::$kind)),*),*];
+        const KINDS: &[(Party, Kind)] = &[$($((CheckSpec::$binds.binds, Kind::$kind)),*),*];
     };
 }
 
 form_checks! {
-    CLIENT_FLAGS Client "client-flags"
+    CLIENT_FLAGS CLIENT "client-flags"
         "The flags of a client's fixed headers are those that the packet type demands."
         "> PINGREQ flags=1" [BadFlags]
         ["MQTT-2.2.2-1" "MQTT-3.3.1-2" "MQTT-3.3.1-4" "MQTT-3.6.1-1" "MQTT-3.8.1-1" "MQTT-3.10.1-1" "MQTT-3.14.1-1"]
         ["MQTT-2.1.3-1" "U5-2.1.3-1" "MQTT-3.3.1-2" "MQTT-3.3.1-4" "U5-3.3.1-1" "MQTT-4.3.1-1" "MQTT-3.6.1-1"
             "MQTT-3.8.1-1" "MQTT-3.10.1-1" "MQTT-3.14.1-1" "MQTT-3.15.1-1"];
-    BROKER_FLAGS Broker "broker-flags"
+    BROKER_FLAGS BROKER "broker-flags"
         "The flags of a broker's fixed headers are those that the packet type demands, and CONNACK has no other than Session Present."
         "< PINGRESP flags=1" [BadFlags]
         ["MQTT-2.2.2-1" "MQTT-3.3.1-2" "MQTT-3.3.1-4" "MQTT-3.6.1-1" "MQTT-4.3.1-1"]
         ["MQTT-2.1.3-1" "U5-2.1.3-1" "MQTT-3.2.2-1" "MQTT-3.3.1-2" "MQTT-3.3.1-4" "U5-3.3.1-1" "MQTT-4.3.1-1"
             "MQTT-3.6.1-1" "MQTT-3.14.1-1" "MQTT-3.15.1-1"];
-    CLIENT_TYPE Client "client-packet-type"
+    CLIENT_TYPE CLIENT "client-packet-type"
         "A client sends no packet of a reserved type."
         "> hex 00 00" [ReservedType]
         ["U311-2.2.1-1"]
         ["U5-2.1.2-1"];
-    BROKER_TYPE Broker "broker-packet-type"
+    BROKER_TYPE BROKER "broker-packet-type"
         "A broker sends no packet of a reserved type."
         "< hex 00 00" [ReservedType]
         ["U311-2.2.1-1"]
         ["U5-2.1.2-1"];
-    CLIENT_LENGTH Client "client-length"
+    CLIENT_LENGTH CLIENT "client-length"
         "Lengths that a client sends take at most four bytes, in 5.0 no more than they need, and packets end where their fields do."
         "> hex c0 ff ff ff ff 01" [BadLength Truncated TrailingBytes]
         ["U311-2.2.3-1" "U311-3.1.3-1"]
         ["MQTT-1.5.5-1" "U5-1.5.5-1" "MQTT-2.2.2-1"];
-    BROKER_LENGTH Broker "broker-length"
+    BROKER_LENGTH BROKER "broker-length"
         "Lengths that a broker sends take at most four bytes, in 5.0 no more than they need, and packets end where their fields do."
         "< hex d0 ff ff ff ff 01" [BadLength Truncated TrailingBytes]
         ["U311-2.2.3-1" "U311-3.1.3-1"]
         ["MQTT-1.5.5-1" "U5-1.5.5-1" "MQTT-2.2.2-1"];
-    CLIENT_STRING Client "client-string"
+    CLIENT_STRING CLIENT "client-string"
         "Strings of a client are UTF-8 without surrogates and U+0000."
         "> hex 30 05 00 02 61 00 78" [BadString]
         ["MQTT-1.5.3-1" "MQTT-1.5.3-2" "MQTT-3.1.3-4" "MQTT-3.1.3-10" "MQTT-3.1.3-11" "MQTT-3.3.2-1"
             "MQTT-3.8.3-1" "MQTT-3.10.3-1"]
         ["MQTT-1.5.4-1" "MQTT-1.5.4-2" "U5-1.5.4-1" "MQTT-1.5.7-1" "U5-1.5.7-1" "MQTT-3.1.3-4" "MQTT-3.1.3-11"
             "MQTT-3.1.3-12" "MQTT-3.3.2-1" "MQTT-3.3.2-13" "MQTT-3.3.2-19" "MQTT-3.8.3-1" "MQTT-3.10.3-1"];
-    BROKER_STRING Broker "broker-string"
+    BROKER_STRING BROKER "broker-string"
         "Strings of a broker are UTF-8 without surrogates and U+0000."
         "< hex 30 05 00 02 61 00 78" [BadString]
         ["MQTT-1.5.3-1" "MQTT-1.5.3-2" "MQTT-3.3.2-1"]
         ["MQTT-1.5.4-1" "MQTT-1.5.4-2" "U5-1.5.4-1" "MQTT-1.5.7-1" "U5-1.5.7-1" "MQTT-3.3.2-1" "MQTT-3.3.2-13"
             "MQTT-3.3.2-19"];
-    CLIENT_ZERO_ID Client "client-packet-id"
+    CLIENT_ZERO_ID CLIENT "client-packet-id"
         "Packet identifiers of a client are not zero."
         "> PUBLISH a \"x\" qos=1 id=0" [ZeroPacketId]
         ["MQTT-2.3.1-1"]
         ["MQTT-2.2.1-3"];
-    BROKER_ZERO_ID Broker "broker-packet-id"
+    BROKER_ZERO_ID BROKER "broker-packet-id"
         "Packet identifiers of a broker are not zero."
         "< PUBLISH a \"x\" qos=1 id=0" [ZeroPacketId]
         ["MQTT-2.3.1-1"]
         ["MQTT-2.2.1-4"];
-    CLIENT_TOPIC Client "client-topic"
+    CLIENT_TOPIC CLIENT "client-topic"
         "Topics that a client publishes to have no wildcards and are not empty, and its filters have their wildcards where they may stand."
         "> PUBLISH a/# \"x\"" [BadTopic NoTopic]
         ["MQTT-3.3.2-2" "MQTT-4.7.1-1" "MQTT-4.7.1-2" "MQTT-4.7.1-3" "MQTT-4.7.3-1" "MQTT-4.7.3-2"]
         ["MQTT-3.3.2-2" "U5-3.3.2-1" "MQTT-4.7.0-1" "MQTT-4.7.1-1" "MQTT-4.7.1-2" "MQTT-4.7.3-1" "MQTT-4.7.3-2"
             "MQTT-4.8.2-1" "MQTT-4.8.2-2"];
-    BROKER_TOPIC Broker "broker-topic"
+    BROKER_TOPIC BROKER "broker-topic"
         "Topics that a broker publishes to have no wildcards, and are not empty unless an alias stands in for them."
         "< PUBLISH a/# \"x\"" [BadTopic NoTopic]
         ["MQTT-3.3.2-2" "MQTT-4.7.1-1" "MQTT-4.7.3-1" "MQTT-4.7.3-2"]
         ["MQTT-3.3.2-2" "U5-3.3.2-1" "MQTT-4.7.0-1" "MQTT-4.7.3-1" "MQTT-4.7.3-2"];
-    CLIENT_PROPERTY Client "client-property"
+    CLIENT_PROPERTY CLIENT "client-property"
         "A client's properties stand where they may, as often as they may, with values that they may have."
         "> PUBLISH a \"x\" topic_alias=0" [UnknownProperty MisplacedProperty DuplicateProperty BadProperty MissingProperty BadTopicAlias]
         []
         ["U5-2.2.2-1" "U5-3.1.2-3" "U5-3.1.2-4" "U5-3.1.2-5" "U5-3.1.2-7" "U5-3.1.2-8" "U5-3.1.2-9" "U5-3.1.2-11"
             "U5-3.1.2-12" "U5-3.1.3-1" "MQTT-3.3.2-8" "MQTT-3.3.2-14" "U5-3.3.2-2" "U5-3.3.2-3" "U5-3.3.2-5" "U5-3.4.2-2"
             "U5-3.8.2-1" "U5-3.14.2-2" "U5-3.14.2-4" "U5-3.15.2-1"];
-    BROKER_PROPERTY Broker "broker-property"
+    BROKER_PROPERTY BROKER "broker-property"
         "A broker's properties stand where they may, as often as they may, with values that they may have."
         "< CONNACK 0 receive_maximum=0" [UnknownProperty MisplacedProperty DuplicateProperty BadProperty MissingProperty BadTopicAlias]
         []
         ["U5-2.2.2-1" "U5-3.2.2-1" "MQTT-3.3.2-8" "MQTT-3.3.2-14" "U5-3.3.2-2" "U5-3.3.2-3" "U5-3.3.2-5" "U5-3.4.2-2"
             "U5-3.14.2-4" "U5-3.15.2-1"];
-    CLIENT_REASON Client "client-reason"
+    CLIENT_REASON CLIENT "client-reason"
         "A client's reason codes are of the list of their packet."
         "> PUBACK id=1 0x8d" [BadReasonCode]
         []
         ["MQTT-3.4.2-1" "MQTT-3.5.2-1" "MQTT-3.6.2-1" "MQTT-3.7.2-1" "MQTT-3.14.2-1" "MQTT-3.15.2-1"];
-    BROKER_REASON Broker "broker-reason"
+    BROKER_REASON BROKER "broker-reason"
         "A broker's return and reason codes are of the list of their packet."
         "< SUBACK id=1 3" [BadReasonCode]
         ["MQTT-3.2.2-6" "MQTT-3.9.3-2"]
         ["MQTT-3.2.2-8" "MQTT-3.4.2-1" "MQTT-3.5.2-1" "MQTT-3.6.2-1" "MQTT-3.7.2-1" "MQTT-3.9.3-2" "MQTT-3.11.3-2"
             "MQTT-3.14.2-1" "MQTT-3.15.2-1"];
-    CLIENT_CONNECT_FLAGS Client "client-connect-flags"
+    CLIENT_CONNECT_FLAGS CLIENT "client-connect-flags"
         "The flags of a CONNECT do not contradict each other."
         "> CONNECT clean client=a connect_flags=0x03" [BadConnectFlags]
         ["MQTT-3.1.2-3" "MQTT-3.1.2-11" "MQTT-3.1.2-13" "MQTT-3.1.2-14" "MQTT-3.1.2-15" "MQTT-3.1.2-22"]
         ["MQTT-3.1.2-3" "U5-3.1.2-1" "MQTT-3.1.2-11" "MQTT-3.1.2-12" "U5-3.1.2-2" "MQTT-3.1.2-13"];
-    CLIENT_SUBSCRIPTION Client "client-subscription"
+    CLIENT_SUBSCRIPTION CLIENT "client-subscription"
         "SUBSCRIBE and UNSUBSCRIBE name at least one filter, and subscription options say nothing that is reserved or forbidden."
         "> SUBSCRIBE a qos=3 id=1" [BadSubscriptionOptions BadSubscriptionValue NoFilters]
         ["MQTT-3.8.3-3" "MQTT-3.8.3-4" "MQTT-3.10.3-2"]

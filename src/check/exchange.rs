@@ -9,16 +9,18 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::conn::Conn;
-use super::look::Look;
+use super::look::{Look, Prior};
+use super::sessions::Sessions;
 use super::statements::Standard;
 use super::{CHECKS, CheckSpec, Party, Violation};
 use crate::mqtt::codec::DecodeError;
-use crate::mqtt::{Packet, ProtocolVersion, notation};
+use crate::mqtt::packet::ConnAck;
+use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, notation};
 
 /// Violations that are kept; the rest is only counted.
 const VIOLATIONS: usize = 1_000;
-/// Connections that are watched at once; of more, the rest is let pass.
-const CONNECTIONS: usize = 10_000;
+/// Connections that are remembered at once; more are let pass.
+const CONNECTIONS: usize = 20_000;
 /// Characters of a packet line that are kept.
 const LINE: usize = 400;
 /// What stands in place of a password.
@@ -39,6 +41,7 @@ pub struct Sight {
 pub struct Exchange {
     sight: Sight,
     connections: BTreeMap<u32, Conn>,
+    sessions: Sessions,
     found: Vec<Violation>,
     /// Violations that were not kept.
     dropped: usize,
@@ -47,7 +50,18 @@ pub struct Exchange {
 impl Exchange {
     /// Nothing happened yet.
     pub fn new(sight: Sight) -> Self {
-        Self { sight, connections: BTreeMap::new(), found: Vec::new(), dropped: 0 }
+        Self {
+            sight,
+            connections: BTreeMap::new(),
+            sessions: Sessions::default(),
+            found: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Before the first connection: how much of the broker's dealings is seen.
+    pub fn look_from(&mut self, sight: Sight) {
+        self.sight = sight;
     }
 
     /// A connection begins. Numbers are not used twice.
@@ -57,36 +71,36 @@ impl Exchange {
         }
     }
 
-    /// `from` sent a packet of `size` bytes; or bytes that are none, after which nothing that it sends
-    /// can be read. Seconds are on any clock that does not run backwards.
+    /// `from` sent a packet of `len` bytes; or bytes that are none, after which nothing that it sends
+    /// can be read. Seconds are on any clock that does not run backwards. Gives what this packet breaks.
     pub fn packet(
         &mut self,
         conn: u32,
         from: Party,
         seen: Result<&Packet, &DecodeError>,
-        size: usize,
+        len: usize,
         at: f64,
-    ) {
-        let Some(known) = self.connections.get(&conn) else { return };
+    ) -> &[Violation] {
+        let first = self.found.len();
+        let Some(known) = self.connections.get(&conn) else { return &[] };
         if known.side(from).unreadable {
-            return;
+            return &[];
         }
         let announced = match seen {
             Ok(Packet::Connect(connect)) if known.connects == 0 => Some(connect.version),
             Ok(_) => None,
             Err(error) => error.version,
         };
-        let version = known.version().or(announced);
-        let look = Look { from, version: version.unwrap_or_default(), conn: known, seen, size, at };
-        let found = judge(&look, conn);
-        let Some(known) = self.connections.get_mut(&conn) else { return };
+        let version = known.version().or(announced).unwrap_or_default();
+        let prior = match seen {
+            Ok(Packet::ConnAck(_)) => self.before(known).map_or(Prior::Unknown, |(_, prior)| prior),
+            _ => Prior::Unknown,
+        };
+        let found = judge(&Look { from, version, conn: known, seen, size: len, prior, at }, conn);
+        let Some(known) = self.connections.get_mut(&conn) else { return &[] };
         let sender = known.side_mut(from);
         sender.broke |= !found.is_empty();
         sender.reported.extend(found.iter().map(|violation| violation.check.name));
-        match seen {
-            Ok(packet) => known.take(from, packet, at),
-            Err(_) => self.unreadable(conn, from),
-        }
         for violation in found {
             if self.found.len() < VIOLATIONS {
                 self.found.push(violation);
@@ -94,6 +108,51 @@ impl Exchange {
                 self.dropped += 1;
             }
         }
+        match seen {
+            Ok(packet) => self.take(conn, from, packet, at),
+            Err(_) => self.unreadable(conn, from),
+        }
+        &self.found[first..]
+    }
+
+    /// The connection that a CONNACK on this one is about as well.
+    fn before(&self, conn: &Conn) -> Option<(&Conn, Prior)> {
+        let first = self.sight.whole && conn.connects == 1 && conn.connacks == 0;
+        self.sessions.before(conn, &self.connections).filter(|_| first)
+    }
+
+    /// Brings what is known up to date.
+    fn take(&mut self, conn: u32, from: Party, packet: &Packet, at: f64) {
+        let Some(known) = self.connections.get(&conn) else { return };
+        let first_answer = known.connects > 0 && known.connacks == 0;
+        match packet {
+            Packet::ConnAck(answer) if first_answer => self.take_answer(conn, answer),
+            Packet::Connect(connect) if known.connects == 0 => self.sessions.asked(&connect.client_id),
+            _ => {}
+        }
+        if let Some(known) = self.connections.get_mut(&conn) {
+            known.take(from, packet, at);
+            if self.sight.at_client && known.told_at.is_none() {
+                known.told_at = known.accepted_at;
+            }
+        }
+    }
+
+    /// The first CONNACK of a connection: the session that it is about is another one's, or a new one.
+    fn take_answer(&mut self, conn: u32, answer: &ConnAck) {
+        let Some(mut known) = self.connections.remove(&conn) else { return };
+        let accepted = answer.code == ReasonCode::SUCCESS;
+        if accepted && answer.session_present {
+            let before = self.before(&known);
+            let kept = before.filter(|(_, prior)| matches!(prior, Prior::Kept { .. }));
+            known.go_on(kept.map(|(before, _)| before));
+        } else if accepted {
+            known.start_afresh();
+        }
+        if let Some(connect) = &known.connect {
+            self.sessions.answered(&connect.client_id, accepted.then_some(conn));
+        }
+        self.connections.insert(conn, known);
     }
 
     /// From now on what `from` sends on this connection cannot be read, and perhaps breaks the
@@ -106,17 +165,48 @@ impl Exchange {
         }
     }
 
-    /// A connection is over, whoever ended it.
-    pub fn ended(&mut self, conn: u32, at: f64) {
+    /// The client is sure to have read the CONNACK by then.
+    pub fn told(&mut self, conn: u32, at: f64) {
         if let Some(conn) = self.connections.get_mut(&conn) {
-            conn.ended_at = Some(at);
+            conn.told_at = Some(conn.told_at.map_or(at, |told| told.min(at)));
         }
     }
 
+    /// The revision of a connection, once its CONNECT was seen.
+    pub fn version(&self, conn: u32) -> Option<ProtocolVersion> {
+        self.connections.get(&conn)?.version()
+    }
+
+    /// A connection is over, whoever ended it.
+    pub fn ended(&mut self, conn: u32) {
+        let Some(known) = self.connections.get_mut(&conn) else { return };
+        known.ended = true;
+        let Some(id) = known.connect.as_ref().map(|connect| connect.client_id.clone()) else {
+            self.connections.remove(&conn);
+            return;
+        };
+        if known.connacks == 0 {
+            self.sessions.answered(&id, None);
+        }
+        self.tidy();
+    }
+
+    /// Forgets connections that are over and that no session is of, when there are many.
+    fn tidy(&mut self) {
+        if self.connections.len() < CONNECTIONS {
+            return;
+        }
+        let sessions = &self.sessions;
+        self.connections.retain(|number, conn| {
+            let id = conn.connect.as_ref().map(|connect| &connect.client_id);
+            !conn.ended || id.is_some_and(|id| sessions.is_last(id, *number))
+        });
+    }
+
     /// The broker was started anew, or told to read its configuration again, and may have forgotten
-    /// everything.
+    /// every session.
     pub fn restarted(&mut self) {
-        self.connections.clear();
+        self.sessions.forget();
     }
 
     /// What was found so far, oldest first.
@@ -143,6 +233,7 @@ fn judge(look: &Look<'_>, conn: u32) -> Vec<Violation> {
     let applies = |check: &&CheckSpec| {
         check.binds == look.from
             && (check.always || !peer_broke)
+            && (check.old || look.version != ProtocolVersion::V31)
             && check.cites.iter().any(|(of, _)| *of == standard)
             // What breaks a rule once often breaks it with every packet.
             && !side.reported.contains(&check.name)

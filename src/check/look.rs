@@ -6,6 +6,17 @@ use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::{ConnAck, Connect};
 use crate::mqtt::{Packet, ProtocolVersion};
 
+/// What is known of the session that a CONNACK is about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Prior {
+    /// Nothing.
+    Unknown,
+    /// It ended with its connection.
+    Gone,
+    /// It is kept for so many seconds from when its connection ends, which was accepted at this time.
+    Kept { secs: f64, since: f64 },
+}
+
 /// One packet in its place.
 #[derive(Debug)]
 pub(super) struct Look<'a> {
@@ -19,6 +30,8 @@ pub(super) struct Look<'a> {
     pub seen: Result<&'a Packet, &'a DecodeError>,
     /// Its bytes on the wire.
     pub size: usize,
+    /// Of a CONNACK: what is known of the session.
+    pub prior: Prior,
     /// Seconds on the teller's clock.
     pub at: f64,
 }

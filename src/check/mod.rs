@@ -10,9 +10,17 @@ mod conn;
 mod connect;
 mod error;
 mod exchange;
+mod flights;
 mod flow;
+mod interests;
 mod look;
+mod property;
+mod publish;
+mod qos;
+mod session;
+mod sessions;
 pub mod statements;
+mod subscribe;
 
 use std::fmt;
 
@@ -63,18 +71,34 @@ pub struct CheckSpec {
     pub doc: &'static str,
     /// Packets that break it: `>` is from the client, `<` from the broker.
     pub example: &'static str,
-    /// The statements that it watches. It looks at connections of those standards only; MQTT 3.1
-    /// counts as 3.1.1 unless the check says otherwise.
+    /// The statements that it watches. It looks at connections of those standards only, and few at
+    /// those of MQTT 3.1, whose rules are looser than those of 3.1.1.
     pub cites: &'static [(Standard, &'static str)],
     /// Whose packets it looks at.
     pub binds: Party,
     /// It holds even where the other end has broken the protocol on this connection before.
     always: bool,
+    /// It holds for MQTT 3.1 as well.
+    old: bool,
     /// Looks at one packet, before what is known of the connection is brought up to date with it.
     look: fn(&Look<'_>) -> Option<Breach>,
 }
 
 impl CheckSpec {
+    /// What checks about clients have in common.
+    const CLIENT: Self = Self {
+        name: "",
+        doc: "",
+        example: "",
+        cites: &[],
+        binds: Party::Client,
+        always: false,
+        old: false,
+        look: |_| None,
+    };
+    /// What checks about brokers have in common.
+    const BROKER: Self = Self { binds: Party::Broker, ..Self::CLIENT };
+
     /// The statements of one standard that it watches.
     pub fn cited(&self, standard: Standard) -> impl Iterator<Item = &'static str> + use<> {
         self.cites.iter().filter(move |(of, _)| *of == standard).map(|(_, id)| *id)
@@ -92,6 +116,10 @@ pub const CHECKS: &[CheckSpec] = &[
     connect::AFTER_REFUSAL,
     connect::REFUSED_SESSION,
     connect::CLEAN_SESSION,
+    connect::NO_DISCONNECT,
+    connect::EARLY_DISCONNECT,
+    connect::CLIENT_GOODBYE,
+    connect::BROKER_GOODBYE,
     error::CLIENT_FLAGS,
     error::BROKER_FLAGS,
     error::CLIENT_TYPE,
@@ -110,7 +138,60 @@ pub const CHECKS: &[CheckSpec] = &[
     error::BROKER_REASON,
     error::CLIENT_CONNECT_FLAGS,
     error::CLIENT_SUBSCRIPTION,
+    qos::CLIENT_ID_IN_USE,
+    qos::BROKER_ID_IN_USE,
+    qos::CLIENT_DUP_MISSING,
+    qos::BROKER_DUP_MISSING,
+    qos::CLIENT_DUP_FIRST,
+    qos::BROKER_DUP_FIRST,
+    qos::CLIENT_AGAIN,
+    qos::BROKER_AGAIN,
+    qos::CLIENT_AFTER_RELEASE,
+    qos::BROKER_AFTER_RELEASE,
+    qos::CLIENT_ACK_TYPE,
+    qos::BROKER_ACK_TYPE,
+    qos::CLIENT_ACK_UNASKED,
+    qos::BROKER_ACK_UNASKED,
+    qos::CLIENT_RELEASE,
+    qos::BROKER_RELEASE,
+    qos::ACK_ORDER,
+    subscribe::ANSWER_ID,
+    subscribe::ANSWER_COUNT,
+    subscribe::GRANTED,
+    subscribe::MATCHES,
+    subscribe::DELIVERED,
+    subscribe::RETAINED,
+    subscribe::IDENTIFIER,
+    subscribe::IDENTIFIER_MISSING,
+    publish::CLIENT_ALIAS_LIMIT,
+    publish::BROKER_ALIAS_LIMIT,
+    publish::CLIENT_ALIAS_DECLARED,
+    publish::BROKER_ALIAS_DECLARED,
+    publish::CLIENT_IDENTIFIER,
+    flow::CLIENT_PACKET_SIZE,
     flow::BROKER_PACKET_SIZE,
+    flow::CLIENT_RECEIVE_MAXIMUM,
+    flow::BROKER_RECEIVE_MAXIMUM,
+    flow::CLIENT_MAXIMUM_QOS,
+    flow::CLIENT_RETAIN,
+    flow::CLIENT_UNAVAILABLE,
+    flow::CLIENT_KEEP_ALIVE,
+    flow::BROKER_KEEP_ALIVE,
+    flow::WILL_LIMITS,
+    property::PROBLEM_INFORMATION,
+    property::RESPONSE_INFORMATION,
+    property::ASSIGNED_ID,
+    property::CLIENT_EMPTY_ID,
+    property::BROKER_EMPTY_ID,
+    property::CLIENT_EXPIRY,
+    property::BROKER_EXPIRY,
+    property::CLIENT_CODES,
+    property::BROKER_CODES,
+    property::CLIENT_METHOD,
+    property::BROKER_METHOD,
+    property::CLIENT_WAITS,
+    session::SESSION_ENDED,
+    session::SESSION_KEPT,
 ];
 
 /// The check of this name.

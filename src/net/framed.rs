@@ -383,7 +383,7 @@ impl fmt::Display for Closed {
 
 /// The bytes of the first packet as its Remaining Length announces it (2.2.3), or all there are
 /// if that is less or cannot be read. Only for showing: the decoder judges.
-fn first_packet(buffer: &[u8]) -> Bytes {
+pub fn first_packet(buffer: &[u8]) -> Bytes {
     let mut length = 0;
     for (at, byte) in buffer.iter().skip(1).take(4).enumerate() {
         length |= usize::from(byte & 0x7F) << (7 * at);

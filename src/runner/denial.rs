@@ -148,9 +148,10 @@ async fn speaks(at: At<'_>, witness: &mut Client, filter: &TopicFilter) -> Done 
 async fn witness(at: At<'_>, topics: &[TopicName]) -> Done<Client> {
     let target = at.context.target.lock().await;
     let [account, _] = target.control_accounts();
+    let tap = at.context.recorder.own_tap("witness");
     let connected = async {
         let mut client =
-            connect_control(&target, account.as_ref(), "witness", ProtocolVersion::V311, None).await?;
+            connect_control(&target, account.as_ref(), "witness", ProtocolVersion::V311, Some(tap)).await?;
         for topic in topics {
             subscribe_control(&mut client, topic.as_str(), QoS::AtMostOnce).await?;
         }

@@ -82,7 +82,7 @@ pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: 
     let rows = table::selected(case, session.options);
     let limit = session.options.timeout.map(|limit| limit + case.least);
     let work = perform(session, case, &rows, index, &recorder);
-    let found = match limit {
+    let mut found = match limit {
         None => work.await,
         Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
             let actual = format!("not done after {}", crate::text::print_duration(limit));
@@ -90,6 +90,9 @@ pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: 
             Found::all(case, &rows, &trouble)
         }),
     };
+    if let Some(first) = found.first_mut() {
+        first.breaches = recorder.breaches();
+    }
     for found in found {
         let known = judge(case, &session.plan.name, session.options.strict, found, &recorder);
         recorder.push(EventKind::CaseFinished { outcome: known });
@@ -125,6 +128,9 @@ async fn perform(
         }
     };
     recorder.hide(&target.secrets());
+    if target.prepared.is_some() {
+        recorder.own_broker(case);
+    }
     let context = Context {
         case,
         recorder: recorder.clone(),
@@ -199,6 +205,7 @@ async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
         seconds: context.recorder.elapsed().saturating_sub(began).as_secs_f64(),
         mechanism: None,
         notes: Vec::new(),
+        breaches: Vec::new(),
     }
 }
 
@@ -268,6 +275,7 @@ async fn act_on_target(at: At<'_>, action: TargetAction, actors: &Actors<'_>) ->
         }
     }
     let mut target = at.context.target.lock().await;
+    at.context.recorder.restarted();
     let result = match action {
         TargetAction::Start => target.start().await,
         TargetAction::Stop => target.stop().await,
@@ -278,6 +286,7 @@ async fn act_on_target(at: At<'_>, action: TargetAction, actors: &Actors<'_>) ->
         },
         TargetAction::Reload => target.reload().await,
     };
+    at.context.recorder.restarted();
     at.context.recorder.broker_log(target.log.take());
     drop(target);
     let wanted = format!("the broker does {action:?}").to_lowercase();

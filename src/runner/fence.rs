@@ -113,11 +113,11 @@ pub fn message(topic: &TopicName, payload: impl Into<Bytes>, qos: QoS) -> Publis
 
 impl Control {
     /// Connects and subscribes to the sentinels.
-    pub async fn connect(target: &Target, topic: &str) -> Result<Self, String> {
+    pub async fn connect(target: &Target, topic: &str, tap: Tap) -> Result<Self, String> {
         let [account, _] = target.control_accounts();
         // 3.1.1 is what every broker speaks.
         let mut client =
-            connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, None).await?;
+            connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, Some(tap)).await?;
         subscribe_control(&mut client, topic, QoS::AtMostOnce).await?;
         let topic = TopicName::new(topic).map_err(|error| error.to_string())?;
         Ok(Self { client, topic, count: 0 })
@@ -190,7 +190,8 @@ async fn control_rounds(at: At<'_>) -> Done {
     let mut slot = context.control.lock().await;
     if slot.is_none() {
         let target = context.target.lock().await;
-        let control = Control::connect(&target, &context.fence_topic()).await;
+        let control =
+            Control::connect(&target, &context.fence_topic(), context.recorder.own_tap("control")).await;
         *slot = Some(control.map_err(|why| at.errored(EXPECTED, why))?);
     }
     let Some(control) = slot.as_mut() else { return Err(at.errored(EXPECTED, "no control client")) };

@@ -5,6 +5,7 @@
 
 mod actor;
 mod among;
+mod checks;
 mod clock;
 mod context;
 mod denial;

@@ -11,11 +11,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::checks::{Breach, Checks};
 use super::traces::Traces;
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::{Packet, ProtocolVersion, TopicName, notation};
 use crate::net::tap::{Content, Direction, Tap, Tapped};
 use crate::record::{CaseId, Event, EventKind, WireEvent, WireSide};
+use crate::scenario::Case;
 use crate::text;
 
 /// Wire events of one case that are kept; of a longer case the rest is only counted.
@@ -51,10 +53,27 @@ struct State {
     secrets: Vec<String>,
     /// Connections so far, and the latest of each client.
     opened: u32,
+    own: u32,
     open: BTreeMap<String, u32>,
     traces: Traces,
     /// Probes that came: client and topic.
     probes: Vec<(String, TopicName)>,
+    checks: Checks,
+}
+
+/// Connections of the runner's own are numbered from here: they are no clients of the case.
+const OWN: u32 = 1 << 31;
+
+/// Tells the checks when a connection is given up.
+struct Watched {
+    recorder: Recorder,
+    conn: u32,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.recorder.0.state.lock().checks.ended(self.conn);
+    }
 }
 
 impl Recorder {
@@ -186,8 +205,10 @@ impl Recorder {
             state.opened += 1;
             let conn = state.opened;
             state.open.insert(client.clone(), conn);
+            state.checks.opened(conn);
             conn
         };
+        let watched = Watched { recorder: self.clone(), conn };
         Tap::new(move |tapped: Tapped<'_>| {
             let side = match tapped.direction {
                 Direction::In => WireSide::Received,
@@ -206,7 +227,52 @@ impl Recorder {
             let bytes = recorder.shown(&tapped);
             let wire = WireEvent { client: client.clone(), conn, side, line, bytes };
             recorder.wire(wire, tapped.at);
+            watched.recorder.check(conn, &client, &tapped);
         })
+    }
+
+    /// A tap for a connection of the runner's own, which only the checks watch.
+    pub fn own_tap(&self, name: &str) -> Tap {
+        let name = name.to_owned();
+        let conn = {
+            let mut state = self.0.state.lock();
+            state.own += 1;
+            let conn = OWN + state.own;
+            state.checks.opened(conn);
+            conn
+        };
+        let watched = Watched { recorder: self.clone(), conn };
+        Tap::new(move |tapped: Tapped<'_>| watched.recorder.check(conn, &name, &tapped))
+    }
+
+    /// Lets the checks see a packet, and says in the log what the broker broke with it.
+    fn check(&self, conn: u32, client: &str, tapped: &Tapped<'_>) {
+        let at = self.seconds(tapped.at);
+        let found = self.0.state.lock().checks.see(conn, tapped, at);
+        for violation in found {
+            let line = format!("breaks {}: {violation}", violation.check.name);
+            let shown = if conn < OWN { conn } else { 0 };
+            let note =
+                WireEvent { client: client.to_owned(), conn: shown, side: WireSide::Note, line, bytes: None };
+            self.wire(note, tapped.at);
+            let packets = self.last_lines();
+            self.0.state.lock().checks.keep(violation, packets);
+        }
+    }
+
+    /// The broker is this case's alone.
+    pub fn own_broker(&self, case: &Case) {
+        self.0.state.lock().checks.own_broker(case);
+    }
+
+    /// The broker was started anew, or read its configuration again.
+    pub fn restarted(&self) {
+        self.0.state.lock().checks.restarted();
+    }
+
+    /// Rules that the broker broke, oldest first.
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.0.state.lock().checks.breaches()
     }
 
     /// The bytes of a packet, its secrets overwritten; `None` where they cannot be told from the rest.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::checks::Breach;
 use super::execute::case_info;
-use super::outcome::Trouble;
+use super::outcome::{Trouble, place};
 use super::recorder::Recorder;
 use super::table;
+use crate::check::Violation;
 use crate::record::{CaseInfo, Explanation, Outcome, Verdict};
 use crate::scenario::{Body, Case, Known, Level};
 
@@ -22,6 +24,8 @@ pub struct Found {
     pub mechanism: Option<String>,
     /// Worth saying.
     pub notes: Vec<String>,
+    /// Rules of the protocol that the broker broke meanwhile.
+    pub breaches: Vec<Breach>,
 }
 
 impl Found {
@@ -33,6 +37,7 @@ impl Found {
             seconds: 0.0,
             mechanism: None,
             notes: Vec::new(),
+            breaches: Vec::new(),
         };
         match &case.body {
             Body::Steps(_) => vec![found(case_info(case))],
@@ -45,7 +50,7 @@ impl Found {
 
 /// The outcome of what was found on this broker.
 pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &Recorder) -> Outcome {
-    let Found { info, trouble, seconds, mechanism, mut notes } = found;
+    let Found { info, trouble, seconds, mechanism, mut notes, breaches } = found;
     let known = case.known.iter().find(|known| applies(known, broker));
     let mut unmet = false;
     let (verdict, why) = match trouble {
@@ -80,8 +85,20 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
             _ => (Verdict::Failed, Some(*why)),
         },
     };
+    let (verdict, why, hinted) = match (verdict, breaches.split_first()) {
+        // A row of a table is about rights; the rest is only mentioned.
+        (Verdict::Passed, Some((first, more))) if info.id.row.is_none() => {
+            notes.extend(more.iter().map(mention));
+            let verdict = if known.is_some() { Verdict::Known } else { Verdict::Failed };
+            (verdict, Some(broken(case, first)), false)
+        }
+        _ => {
+            notes.extend(breaches.iter().map(mention));
+            (verdict, why, true)
+        }
+    };
     let why = why.map(|mut why| {
-        if let (Verdict::Failed, Some(author)) = (verdict, &case.hint) {
+        if let (Verdict::Failed, Some(author), true) = (verdict, &case.hint, hinted) {
             why.hint = Some(why.hint.map_or_else(|| author.clone(), |found| format!("{found}. {author}")));
         }
         clean(&mut why, recorder);
@@ -89,6 +106,25 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
     });
     let notes = notes.into_iter().map(|note| recorder.redact(note)).collect();
     Outcome { case: info, verdict, unmet, seconds, why, mechanism, notes }
+}
+
+/// A broken rule of the protocol as the reason of a failure.
+fn broken(case: &Case, breach: &Breach) -> Explanation {
+    let Breach { violation, packets } = breach;
+    Explanation {
+        expected: violation.check.doc.to_owned(),
+        actual: violation.to_string(),
+        place: Some(place(&case.span)),
+        packets: packets.clone(),
+        hint: Some(format!("this check watches all runs: mqttlab explain {}", violation.check.name)),
+        ..Explanation::default()
+    }
+}
+
+/// A broken rule of the protocol beside another verdict.
+fn mention(breach: &Breach) -> String {
+    let Violation { check, line, .. } = &breach.violation;
+    format!("the broker breaks {}: {} ({line})", check.name, breach.violation)
 }
 
 /// Keeps secrets out of an explanation.

@@ -321,6 +321,26 @@ fn a_broker_that_delivers_twice_fails_the_strict_inbox() {
 }
 
 #[test]
+fn a_broker_that_breaks_the_protocol_fails_what_would_pass() {
+    let fault = |way, user: &str, packet: &Packet| {
+        let twice = way == Way::ToClient && user.is_empty() && matches!(packet, Packet::PubAck(_));
+        if twice { Deed::Twice } else { Deed::Pass }
+    };
+    let broker = faulty(OPEN, Arc::new(fault));
+    for yaml in [STEPS.to_owned(), STEPS.replace("    clients", "    level: may\n    clients")] {
+        let found = outcomes(&yaml, &broker);
+        assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Failed, 1)]), "{found:#?}");
+        let why = found[0].why.as_ref().expect("a reason");
+        assert_eq!(
+            why.actual,
+            "PUBACK 1, but no PUBLISH with this identifier waits for it [MQTT-2.3.1-6] [MQTT-4.3.3-2]"
+        );
+        let breach = "breaks broker-ack-unasked";
+        assert!(why.packets.last().is_some_and(|line| line.contains(breach)), "{why:#?}");
+    }
+}
+
+#[test]
 fn an_absence_without_its_control_is_not_proved() {
     let seen = AtomicUsize::new(0);
     // The calibration takes its 100 messages; after that the control's sentinels get lost.

@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("record", &["mqtt", "diagnostic", "text"]),
     // `tls` only for the names of TLS failures.
     ("scenario", &["mqtt", "diagnostic", "text", "tls"]),
-    ("check", &["mqtt", "record"]),
+    ("check", &["mqtt", "record", "text"]),
     ("tls", &["text", "diagnostic"]),
     ("net", &["mqtt", "record", "tls"]),
     ("client", &["mqtt", "net", "tls"]),

@@ -1,6 +1,6 @@
 //! Carries bytes between rumqttc and the broker as they are, and reads along.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::mqtt::codec::{Decoder, Limits};
 use crate::mqtt::{Packet, ProtocolVersion};
 use crate::net::Transport;
-use crate::net::framed::Closed;
+use crate::net::framed::{Closed, first_packet};
 use crate::net::tap::{Content, Direction, Tap};
 use crate::runner::link::{Inbox, Watch};
 
@@ -45,11 +45,13 @@ impl Relay {
                 read = self.client.read_buf(&mut up) => {
                     // rumqttc ends after a DISCONNECT, and when it does not like what it read.
                     let Ok(1..) = read else { break Closed::Eof };
+                    // Seen before it leaves, as with the wire client: no answer comes earlier.
+                    let packets = from_client.hear(&up, &self.tap);
                     let written = self.transport.write_all(&up).await;
                     if written.is_err() || self.transport.flush().await.is_err() {
                         break Closed::Reset;
                     }
-                    for packet in from_client.hear(&up, &self.tap) {
+                    for packet in packets {
                         // A flood that nobody looks at is not worth waiting for.
                         let _ = self.outgoing.try_send(packet);
                     }
@@ -113,9 +115,10 @@ impl Ear {
         let mut packets = Vec::new();
         self.buffer.extend_from_slice(bytes);
         while !self.malformed {
+            let seen = first_packet(&self.buffer);
             match self.decoder.decode(&mut self.buffer) {
                 Ok(Some((packet, _))) => {
-                    tap.record(self.direction, Bytes::new(), Content::Packet(&packet));
+                    tap.record(self.direction, seen, Content::Packet(&packet));
                     packets.push(packet);
                 }
                 Ok(None) => break,

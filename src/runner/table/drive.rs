@@ -15,9 +15,11 @@ use crate::mqtt::packet::{Connect, Publish, Subscribe, Unsubscribe};
 use crate::mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
 use crate::net::Endpoint;
 use crate::net::framed::Closed;
+use crate::net::tap::Tap;
 use crate::runner::context::Context;
 use crate::runner::fence::{CONTROL_WITHIN, connect_control, message, subscribe_control, subscribe_to};
 use crate::runner::prepare::Account;
+use crate::runner::recorder::Recorder;
 
 /// Topics of the broker's own, which nobody can publish a control message to.
 const SYS: &str = "$SYS";
@@ -64,6 +66,7 @@ pub struct Driver {
     /// Topics of the broker's own that the witness received something on.
     sys: Vec<TopicName>,
     quiet: Option<Duration>,
+    recorder: Recorder,
 }
 
 /// Which message is whose: payload to probe and topic.
@@ -80,8 +83,10 @@ impl Driver {
         let version = ProtocolVersion::V311;
         let target = context.target.lock().await;
         let [control, witness] = target.control_accounts();
-        let control = connect_control(&target, control.as_ref(), "control", version, None).await?;
-        let mut witness = connect_control(&target, witness.as_ref(), "witness", version, None).await?;
+        let tap = |name| Some(context.recorder.own_tap(name));
+        let control = connect_control(&target, control.as_ref(), "control", version, tap("control")).await?;
+        let mut witness =
+            connect_control(&target, witness.as_ref(), "witness", version, tap("witness")).await?;
         subscribe_control(&mut witness, "#", QoS::AtMostOnce).await?;
         for root in roots {
             subscribe_control(&mut witness, &format!("{root}/#"), QoS::AtMostOnce).await?;
@@ -107,6 +112,7 @@ impl Driver {
             fences: 0,
             sys: Vec::new(),
             quiet: context.order.quiet,
+            recorder: context.recorder.clone(),
         })
     }
 
@@ -152,7 +158,8 @@ impl Driver {
         let mut under_way = Vec::new();
         for (party, indices) in by_party {
             let party = &mut self.parties[party];
-            party.open(&self.endpoint, self.version).await;
+            let tap = self.recorder.own_tap(&party.client_id);
+            party.open(&self.endpoint, self.version, tap).await;
             match &mut party.gate {
                 Gate::Shut(answer) => {
                     for index in indices {
@@ -290,7 +297,7 @@ impl Driver {
 
 impl Party {
     /// Connects if there is no connection.
-    async fn open(&mut self, endpoint: &Endpoint, version: ProtocolVersion) {
+    async fn open(&mut self, endpoint: &Endpoint, version: ProtocolVersion, tap: Tap) {
         if !matches!(self.gate, Gate::Closed) {
             return;
         }
@@ -309,7 +316,7 @@ impl Party {
         };
         let options = Options { connect_timeout: CONTROL_WITHIN, ..Options::new(connect) };
         self.pongs = 0;
-        self.gate = match Client::connect(endpoint, &options, Session::default(), None).await {
+        self.gate = match Client::connect(endpoint, &options, Session::default(), Some(tap)).await {
             Ok((client, _)) => Gate::Open(Box::new(client)),
             Err(ConnectFailure::Refused(answer)) => Gate::Shut(refusal(answer.code)),
             Err(ConnectFailure::Closed(Closed::Eof)) => Gate::Shut(Answer::Refused(None)),

@@ -140,6 +140,7 @@ async fn rule(
         seconds: 0.0,
         mechanism: None,
         notes: Vec::new(),
+        breaches: Vec::new(),
     };
     if found.trouble.is_some() {
         return (found, Vec::new());

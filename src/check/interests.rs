@@ -1,0 +1,112 @@
+//! What a client has asked to be sent: every filter of every SUBSCRIBE of its session. Judges nothing.
+//!
+//! Nothing is ever taken away: a broker may send what it had queued before an UNSUBSCRIBE at any time.
+
+use crate::mqtt::packet::{SubAck, Subscribe, SubscriptionOptions};
+use crate::mqtt::{PacketId, QoS, ReasonCode, TopicFilter, TopicName};
+
+/// Filters that are remembered of a session; with more, nothing is known any more.
+const ASKS: usize = 4_000;
+
+/// One filter of one SUBSCRIBE.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub filter: TopicFilter,
+    pub options: SubscriptionOptions,
+    /// The subscription identifier.
+    pub id: Option<u32>,
+    /// The SUBSCRIBE, while it is not answered.
+    request: Option<PacketId>,
+    /// The answer.
+    pub answer: Option<ReasonCode>,
+}
+
+impl Ask {
+    /// The most that may be sent because of it.
+    pub fn most(&self) -> QoS {
+        match self.answer {
+            Some(code) => QoS::from_u8(code.0).unwrap_or(self.options.qos),
+            None => self.options.qos,
+        }
+    }
+
+    fn was_refused(&self) -> bool {
+        self.answer.is_some_and(|code| !code.is_success())
+    }
+
+    /// Shared subscriptions are an extension in 3.1.1: there the text may mean itself.
+    fn matches(&self, topic: &TopicName) -> bool {
+        let literal = self.filter.shared().is_some() && topic.as_str().starts_with("$share/");
+        literal || self.filter.matches(topic)
+    }
+}
+
+/// All that a client has asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Interests {
+    asks: Vec<Ask>,
+    /// There may be others.
+    pub unknown: bool,
+}
+
+impl Interests {
+    /// What was asked for before is not known.
+    pub fn unseen() -> Self {
+        Self { asks: Vec::new(), unknown: true }
+    }
+
+    /// At the start of a connection that goes on with this session.
+    pub fn resumed(&self) -> Self {
+        let mut resumed = self.clone();
+        for ask in &mut resumed.asks {
+            ask.request = None;
+        }
+        resumed
+    }
+
+    /// What was asked for before this connection comes to what was asked for on it already.
+    pub fn add(&mut self, mut before: Self) {
+        before.asks.append(&mut self.asks);
+        self.unknown = before.unknown;
+        self.asks = before.asks;
+    }
+
+    /// SUBSCRIBE.
+    pub fn ask(&mut self, subscribe: &Subscribe) {
+        if self.asks.len() + subscribe.subscriptions.len() > ASKS {
+            self.unknown = true;
+            self.asks.clear();
+            return;
+        }
+        let id = subscribe.properties.subscription_identifier();
+        self.asks.extend(subscribe.subscriptions.iter().map(|one| Ask {
+            filter: one.filter.clone(),
+            options: one.options,
+            id,
+            request: Some(subscribe.id),
+            answer: None,
+        }));
+    }
+
+    /// SUBACK.
+    pub fn answer(&mut self, ack: &SubAck) {
+        let asked = self.asks.iter_mut().filter(|ask| ask.request == Some(ack.id));
+        for (ask, code) in asked.zip(&ack.codes) {
+            ask.request = None;
+            ask.answer = Some(*code);
+        }
+    }
+
+    /// What a message to this topic may be sent for; `None` where that is not known.
+    pub fn matching(&self, topic: &TopicName) -> Option<Vec<&Ask>> {
+        // Names that begin with `$` may be a broker's own way of asking for something else.
+        let odd = |ask: &Ask| {
+            let text = ask.filter.as_str();
+            text.starts_with('$') && !text.starts_with("$share/") && !text.starts_with("$SYS")
+        };
+        if self.unknown || self.asks.iter().any(odd) {
+            return None;
+        }
+        Some(self.asks.iter().filter(|ask| !ask.was_refused() && ask.matches(topic)).collect())
+    }
+}

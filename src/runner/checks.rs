@@ -1,0 +1,135 @@
+//! Lets the passive checks watch the connections of one case, and keeps what the broker broke.
+//!
+//! What clients break is no finding: scenarios play bad clients on purpose. The checks know of it, and
+//! expect nothing then that only a good client may expect.
+
+use std::collections::BTreeMap;
+
+use bytes::BytesMut;
+
+use crate::check::{Exchange, Party, Sight, Violation};
+use crate::mqtt::codec::{Decoder, Limits};
+use crate::net::tap::{Content, Direction, Tapped};
+use crate::scenario::Case;
+
+/// Broken rules that are kept of one case.
+const BREACHES: usize = 20;
+/// With this option a session belongs to a user name, whatever the client identifier.
+const OTHER_IDENTIFIERS: &str = "use_username_as_clientid";
+
+/// A rule that the broker broke.
+#[derive(Debug, Clone)]
+pub struct Breach {
+    /// Which, and how.
+    pub violation: Violation,
+    /// The packets up to there, as an explanation shows them.
+    pub packets: Vec<String>,
+}
+
+/// The checks of one case.
+#[derive(Debug)]
+pub struct Checks {
+    exchange: Exchange,
+    /// What clients sent as raw bytes and is no whole packet yet.
+    raw: BTreeMap<u32, (Decoder, BytesMut)>,
+    breaches: Vec<Breach>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        let exchange = Exchange::new(Sight { at_client: true, whole: false });
+        Self { exchange, raw: BTreeMap::new(), breaches: Vec::new() }
+    }
+}
+
+impl Checks {
+    /// The broker is this case's alone: all that happens to its sessions is seen.
+    pub fn own_broker(&mut self, case: &Case) {
+        let broker = &case.setup.broker;
+        let set = broker.settings.iter().any(|(name, ..)| name == OTHER_IDENTIFIERS);
+        let written = broker.config.as_ref().is_some_and(|file| file.text.contains(OTHER_IDENTIFIERS));
+        let whole = !set && !written;
+        self.exchange.look_from(Sight { at_client: true, whole });
+    }
+
+    /// A connection begins.
+    pub fn opened(&mut self, conn: u32) {
+        self.exchange.opened(conn);
+    }
+
+    /// It is over.
+    pub fn ended(&mut self, conn: u32) {
+        self.exchange.ended(conn);
+        self.raw.remove(&conn);
+    }
+
+    /// The broker may have forgotten its sessions.
+    pub fn restarted(&mut self) {
+        self.exchange.restarted();
+    }
+
+    /// Something crossed a connection. Gives what the broker breaks with it.
+    pub fn see(&mut self, conn: u32, tapped: &Tapped<'_>, at: f64) -> Vec<Violation> {
+        let len = tapped.bytes.len();
+        match (tapped.direction, &tapped.content) {
+            (Direction::In, Content::Packet(packet)) => {
+                self.exchange.packet(conn, Party::Broker, Ok(packet), len, at).to_vec()
+            }
+            (Direction::In, Content::Malformed(error)) => {
+                self.exchange.packet(conn, Party::Broker, Err(error), len, at).to_vec()
+            }
+            (Direction::Out, Content::Packet(packet)) if !self.raw.contains_key(&conn) => {
+                self.exchange.packet(conn, Party::Client, Ok(packet), len, at);
+                Vec::new()
+            }
+            (Direction::Out, Content::Malformed(error)) => {
+                self.exchange.packet(conn, Party::Client, Err(error), len, at);
+                Vec::new()
+            }
+            (Direction::Out, _) => {
+                self.send_raw(conn, &tapped.bytes, at);
+                Vec::new()
+            }
+            (Direction::In, Content::Raw) => Vec::new(),
+        }
+    }
+
+    /// Raw bytes may be a piece of a packet, or several.
+    fn send_raw(&mut self, conn: u32, bytes: &[u8], at: f64) {
+        let version = self.exchange.version(conn);
+        let decoder = || match version {
+            Some(version) => Decoder::client(version, Limits::default()),
+            None => Decoder::server(Limits::default()),
+        };
+        let (decoder, buffer) = self.raw.entry(conn).or_insert_with(|| (decoder(), BytesMut::new()));
+        buffer.extend_from_slice(bytes);
+        loop {
+            match decoder.decode(buffer) {
+                Ok(Some((packet, len))) => {
+                    self.exchange.packet(conn, Party::Client, Ok(&packet), len, at);
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    self.exchange.packet(conn, Party::Client, Err(&error), buffer.len(), at);
+                    buffer.clear();
+                    return;
+                }
+            }
+        }
+        if buffer.is_empty() {
+            self.raw.remove(&conn);
+        }
+    }
+
+    /// Keeps what was found, with the packets before it.
+    pub fn keep(&mut self, violation: Violation, packets: Vec<String>) {
+        if self.breaches.len() < BREACHES {
+            self.breaches.push(Breach { violation, packets });
+        }
+    }
+
+    /// What the broker broke, oldest first.
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.breaches.clone()
+    }
+}
