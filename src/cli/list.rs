@@ -1,6 +1,7 @@
 //! `mqttlab list`: the cases of scenario files, for people and for other programs.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::load::Inputs;
 use super::select::Selection;
 use super::{Exit, complain};
 use crate::record::CaseId;
+use crate::runner::skipped;
 use crate::scenario::{Body, Case};
 use crate::text::plural;
 
@@ -25,12 +27,17 @@ pub struct Args {
     /// One JSON object a line, for other programs
     #[arg(long)]
     json: bool,
+
+    /// Says what a broker with this profile would skip, and why
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   mqttlab list scenarios/labs              what there is
   mqttlab list lab3.yaml --tag slow        what has a tag
+  mqttlab list scenarios/conformance --profile fixtures/profiles/aws-iot-core.json
   mqttlab list scenarios --json | jq .id   for other programs";
 
 /// One case as `--json` prints it.
@@ -51,6 +58,8 @@ struct Listed<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rows: Option<usize>,
     least_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped: Option<&'a str>,
 }
 
 /// Exit 0; 3 if a file is invalid, 4 if nothing is selected.
@@ -65,21 +74,27 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         complain(format_args!("error: {}", selected.nothing()));
         return Ok(Exit::NothingSelected);
     }
+    let skipped = match &args.profile {
+        Some(profile) => skipped(profile, &selected.cases)?,
+        None => vec![None; selected.cases.len()],
+    };
     let mut out = anstream::stdout().lock();
-    for case in &selected.cases {
+    for (case, skipped) in selected.cases.iter().zip(&skipped) {
         if args.json {
-            writeln!(out, "{}", serde_json::to_string(&listed(case))?)?;
+            writeln!(out, "{}", serde_json::to_string(&listed(case, skipped.as_deref()))?)?;
         } else {
-            print(&mut out, case)?;
+            print(&mut out, case, skipped.as_deref())?;
         }
     }
     if !args.json {
-        writeln!(out, "{}", plural(selected.cases.len(), "case"))?;
+        let count = skipped.iter().flatten().count();
+        let skipped = if count > 0 { format!(", {count} of them skipped") } else { String::new() };
+        writeln!(out, "{}{skipped}", plural(selected.cases.len(), "case"))?;
     }
     Ok(Exit::Success)
 }
 
-fn listed(case: &Case) -> Listed<'_> {
+fn listed<'a>(case: &'a Case, skipped: Option<&'a str>) -> Listed<'a> {
     Listed {
         file: &case.file,
         id: &case.scenario,
@@ -91,10 +106,11 @@ fn listed(case: &Case) -> Listed<'_> {
         points: case.points,
         rows: rows(case),
         least_seconds: case.least.as_secs_f64(),
+        skipped,
     }
 }
 
-fn print(out: &mut impl Write, case: &Case) -> std::io::Result<()> {
+fn print(out: &mut impl Write, case: &Case, skipped: Option<&str>) -> std::io::Result<()> {
     let id = CaseId {
         file: case.file.clone(),
         scenario: case.scenario.clone(),
@@ -113,6 +129,9 @@ fn print(out: &mut impl Write, case: &Case) -> std::io::Result<()> {
     }
     if let Some(points) = case.points {
         write!(out, "  {points} p")?;
+    }
+    if let Some(why) = skipped {
+        write!(out, "\n  skipped: {why}")?;
     }
     writeln!(out)
 }

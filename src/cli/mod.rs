@@ -19,6 +19,7 @@ mod merge;
 mod mosquitto;
 mod outputs;
 mod passwd;
+mod probe;
 mod process;
 mod reference;
 mod run;
@@ -69,6 +70,7 @@ enum Command {
     Compare(compare::Args),
     Bless(Box<bless::Args>),
     Merge(merge::Args),
+    Probe(probe::Args),
     Check(check::Args),
     List(list::Args),
     Passwd(passwd::Args),
@@ -110,6 +112,7 @@ fn obey() -> anyhow::Result<Exit> {
         Command::Compare(args) => compare::run(&args),
         Command::Bless(args) => bless::run(&args),
         Command::Merge(args) => merge::run(&args),
+        Command::Probe(args) => probe::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => Ok(passwd::run(&args)),

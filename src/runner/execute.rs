@@ -342,7 +342,7 @@ pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<
         order: Order::default(),
     };
     let began = Instant::now();
-    let order = fence::calibrate(&*context.target.lock().await, &context).await?;
+    let order = fence::calibrate(&*context.target.lock().await, &context.fence_topic()).await?;
     let mut target = context.target.into_inner();
     if target.prepared.is_some() {
         let _ = target.kill().await;

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::actor::{Actor, list};
-use super::context::{At, Context};
+use super::context::At;
 use super::link::{Command, Sent, Taken};
 use super::outcome::{Done, Trouble};
 use super::prepare::Account;
@@ -295,12 +295,11 @@ pub async fn strict_inboxes(at: At<'_>, actors: &Actors<'_>) -> Done {
 /// Measures whether the order of a broker that we do not know can be trusted: a probe that is
 /// acknowledged to its publisher must reach the witness before the witness's own round trip ends,
 /// and before a later sentinel.
-pub async fn calibrate(target: &Target, context: &Context<'_>) -> Result<Order, String> {
+pub async fn calibrate(target: &Target, topic: &str) -> Result<Order, String> {
     let [control, witness] = target.control_accounts();
     let version = ProtocolVersion::V311;
     let mut publisher = connect_control(target, control.as_ref(), "control", version, None).await?;
     let mut receiver = connect_control(target, witness.as_ref(), "witness", version, None).await?;
-    let topic = context.fence_topic();
     subscribe_control(&mut receiver, &format!("{topic}/+"), QoS::AtLeastOnce).await?;
     let name = |last: &str| TopicName::new(format!("{topic}/{last}")).map_err(|error| error.to_string());
     let (probe, sentinel) = (name("probe")?, name("sentinel")?);

@@ -16,6 +16,7 @@ mod matching;
 mod outcome;
 mod packets;
 pub mod prepare;
+pub mod probe;
 mod random;
 mod recorder;
 mod requirements;
@@ -26,6 +27,7 @@ mod table;
 mod target;
 mod traces;
 mod transport;
+mod uses;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -35,6 +37,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use clock::Clock;
+pub use requirements::skipped;
+pub use target::profile;
 pub use transport::Transport;
 
 use crate::record::{Event, RunPlan};

@@ -1,21 +1,33 @@
 //! What a case needs of a broker, and whether the broker of this run has it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::rumqttc;
+use super::profile::{Limits, Profile};
 use super::target::Plan;
-use crate::mqtt::ProtocolVersion;
-use crate::scenario::op::{Op, Step, TargetAction};
+use super::uses::{Uses, uses};
+use super::{EnvironmentError, TargetChoice, rumqttc};
 use crate::scenario::{Body, Capability, Case, EngineKind};
+
+/// Which of the cases a broker with this profile would skip, and why. Connects to nothing.
+///
+/// # Errors
+/// The profile cannot be read.
+pub fn skipped(profile: &Path, cases: &[Case]) -> Result<Vec<Option<String>>, EnvironmentError> {
+    // The address says nothing but that packets are carried by TCP, and that there is an account where
+    // nobody gets in without.
+    let can = Profile::read(profile)?.can().unwrap_or_default();
+    let account = if can.contains(&Capability::Anonymous) { "" } else { "user:password@" };
+    let url = format!("mqtt://{account}localhost");
+    let plan = Plan::new(&TargetChoice::External { url, profile: Some(profile.to_owned()) })?;
+    Ok(cases.iter().map(|case| missing(&plan, case, None)).collect())
+}
 
 /// Why this case cannot run on this broker; `None` if it can.
 pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<String> {
     let has = plan.capabilities();
-    let mut needs: BTreeSet<_> = case.requires.iter().copied().collect();
-    add_versions(case, &mut needs);
-    if let Body::Steps(steps) = &case.body {
-        add_actions(steps, &mut needs);
-    }
+    let used = uses(case);
+    let mut needs = used.needs.clone();
     let setup = &case.setup;
     if setup.broker.listeners.iter().any(|listener| listener.websockets) {
         needs.insert(Capability::Websocket);
@@ -28,6 +40,9 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
             needs.insert(Capability::Accounts);
         }
         let anonymous = case.clients.iter().any(|client| client.user.is_none());
+        if anonymous && external.control.is_none() {
+            needs.insert(Capability::Anonymous);
+        }
         let asks_about_anonymous = match setup.broker.allow_anonymous {
             Some(allowed) => allowed || anonymous,
             None => false,
@@ -48,34 +63,26 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
     if let Some(lacking) = needs.iter().find(|need| !has.contains(need)) {
         return Some(format!("{} cannot do `{}`", plan.name, lacking.name()));
     }
+    if let Some(why) = plan.external().and_then(|external| beyond(&external.limits, &used)) {
+        return Some(format!("{} {why}", plan.name));
+    }
     rumqttc::cannot(case, engine)
 }
 
-fn add_versions(case: &Case, needs: &mut BTreeSet<Capability>) {
-    let own = case.clients.iter().filter_map(|client| client.protocol);
-    for version in own.chain([case.protocol]) {
-        match version {
-            ProtocolVersion::V5 => needs.insert(Capability::V5),
-            ProtocolVersion::V31 => needs.insert(Capability::V31),
-            ProtocolVersion::V311 => false,
-        };
+/// The limit of a broker that a case goes beyond.
+fn beyond(limits: &Limits, uses: &Uses) -> Option<String> {
+    if let Some(most) = limits.packet_size.filter(|most| uses.payload > *most as usize) {
+        return Some(format!("takes packets of {most} bytes, not of {}", uses.payload));
     }
-}
-
-fn add_actions(steps: &[Step], needs: &mut BTreeSet<Capability>) {
-    for step in steps {
-        match &step.op {
-            Op::Target(TargetAction::Reload) => {
-                needs.insert(Capability::Reload);
-            }
-            Op::Target(_) => {
-                needs.insert(Capability::Restart);
-            }
-            Op::Spawn(branches) => branches.iter().for_each(|steps| add_actions(steps, needs)),
-            Op::Repeat(_, steps) => add_actions(steps, needs),
-            _ => {}
-        }
+    if let Some(most) = limits.topic_levels.filter(|most| uses.levels > usize::from(*most)) {
+        return Some(format!("takes topics of {most} levels, not of {}", uses.levels));
     }
+    if let (Some(least), Some(wanted)) = (limits.keep_alive_least, uses.keep_alive)
+        && wanted < least
+    {
+        return Some(format!("takes a keep-alive from {least} s on, not of {wanted} s"));
+    }
+    None
 }
 
 /// The accounts that a case uses.

@@ -109,12 +109,28 @@ pub struct Known {
 /// What a target may or may not be able to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Capability {
+    /// QoS 1.
+    Qos1,
     /// QoS 2.
     Qos2,
     /// Retained messages.
     Retain,
+    /// `+` and `#` in subscriptions.
+    Wildcards,
     /// Shared subscriptions.
     Shared,
+    /// Subscription identifiers of 5.0.
+    SubscriptionIds,
+    /// Topic aliases of 5.0.
+    TopicAliases,
+    /// Sessions that outlive their connection.
+    Sessions,
+    /// An empty client identifier, for which the broker makes one.
+    AssignedIds,
+    /// Clients without a user name.
+    Anonymous,
+    /// Messages about the broker below `$SYS/`.
+    Sys,
     /// A WebSocket listener.
     Websocket,
     /// TLS listeners with certificates of this run.
@@ -131,16 +147,26 @@ pub enum Capability {
     Scram,
     /// MQTT 5.0.
     V5,
+    /// MQTT 3.1.1.
+    V311,
     /// MQTT 3.1.
     V31,
 }
 
 impl Capability {
     /// All with the names that `requires` uses.
-    pub const ALL: [(Self, &'static str); 12] = [
+    pub const ALL: [(Self, &'static str); 21] = [
+        (Self::Qos1, "qos1"),
         (Self::Qos2, "qos2"),
         (Self::Retain, "retain"),
+        (Self::Wildcards, "wildcards"),
         (Self::Shared, "shared"),
+        (Self::SubscriptionIds, "subscription_ids"),
+        (Self::TopicAliases, "topic_aliases"),
+        (Self::Sessions, "sessions"),
+        (Self::AssignedIds, "assigned_ids"),
+        (Self::Anonymous, "anonymous"),
+        (Self::Sys, "sys"),
         (Self::Websocket, "websocket"),
         (Self::Tls, "tls"),
         (Self::Accounts, "accounts"),
@@ -149,12 +175,40 @@ impl Capability {
         (Self::Config, "config"),
         (Self::Scram, "scram"),
         (Self::V5, "v5"),
+        (Self::V311, "v3.1.1"),
         (Self::V31, "v3.1"),
     ];
 
     /// The name that `requires` uses.
     pub fn name(self) -> &'static str {
         Self::ALL.iter().find(|(c, _)| *c == self).map_or("", |(_, name)| name)
+    }
+
+    /// What it means, for people.
+    pub const fn doc(self) -> &'static str {
+        match self {
+            Self::Qos1 => "QoS 1",
+            Self::Qos2 => "QoS 2",
+            Self::Retain => "retained messages",
+            Self::Wildcards => "+ and # in subscriptions",
+            Self::Shared => "shared subscriptions",
+            Self::SubscriptionIds => "subscription identifiers of MQTT 5.0",
+            Self::TopicAliases => "topic aliases of MQTT 5.0",
+            Self::Sessions => "sessions that outlive their connection",
+            Self::AssignedIds => "client identifiers made by the broker",
+            Self::Anonymous => "clients without a user name",
+            Self::Sys => "messages about the broker below $SYS/",
+            Self::Websocket => "a WebSocket listener",
+            Self::Tls => "TLS listeners with certificates of the run",
+            Self::Accounts => "accounts and ACLs of the scenario, or a profile that has those accounts",
+            Self::Restart => "being stopped and started again",
+            Self::Reload => "reading its files again",
+            Self::Config => "a configuration of the scenario's own",
+            Self::Scram => "enhanced authentication with SCRAM-SHA-256",
+            Self::V5 => "MQTT 5.0",
+            Self::V311 => "MQTT 3.1.1",
+            Self::V31 => "MQTT 3.1",
+        }
     }
 }
 

@@ -272,13 +272,11 @@ scenarios:
   - a: {receives: cmp/x, payload: hi}
 - id: granted
   name: QoS 2 is granted
-  requires: qos2
   clients: {a: {}}
   steps:
   - a: {subscribe: cmp/y, qos: 2, expect: {suback: 2}}
 - id: free
   name: QoS 2 may be granted
-  requires: qos2
   level: may
   clients: {a: {}}
   steps:

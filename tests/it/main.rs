@@ -26,6 +26,7 @@ mod interop_rumqttc;
 mod interop_websocket;
 mod labs;
 mod matrix;
+mod probe;
 mod properties;
 mod readme;
 mod report;

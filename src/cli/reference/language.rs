@@ -95,7 +95,9 @@ pub fn verbs() -> Vec<Entry> {
 pub fn requires() -> Vec<Entry> {
     Capability::ALL
         .iter()
-        .map(|(_, name)| entry(*name, "the target can do this, or the case is skipped with the reason"))
+        .map(|(capability, name)| {
+            entry(*name, format!("{}; without it the case is skipped", capability.doc()))
+        })
         .collect()
 }
 

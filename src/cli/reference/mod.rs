@@ -14,6 +14,7 @@ use crate::mqtt::packet::PacketType;
 use crate::mqtt::property::PROPERTIES;
 use crate::mqtt::{ProtocolVersion, ReasonCode};
 use crate::report::REPORTS;
+use crate::runner::profile;
 
 /// One chapter of the reference.
 #[derive(Debug)]
@@ -63,6 +64,11 @@ pub const CHAPTERS: &[Chapter] = &[
         entries: language::requires,
     },
     Chapter {
+        name: "profile",
+        doc: "keys of a profile, which says what a broker at an address can do",
+        entries: profile,
+    },
+    Chapter {
         name: "codes",
         doc: "findings about scenarios, tables, mosquitto.conf, ACL and password files, baselines",
         entries: language::codes,
@@ -103,6 +109,12 @@ fn entry(name: impl Into<String>, doc: impl Into<String>) -> Entry {
 
 fn reports() -> Vec<Entry> {
     REPORTS.iter().map(|spec| Entry { example: spec.example.into(), ..entry(spec.name, spec.doc) }).collect()
+}
+
+/// Each key with the whole profile as its example.
+fn profile() -> Vec<Entry> {
+    let example = profile::EXAMPLE;
+    profile::KEYS.iter().map(|(name, doc)| Entry { example: example.into(), ..entry(*name, *doc) }).collect()
 }
 
 fn exit_codes() -> Vec<Entry> {

@@ -5,35 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use serde::Deserialize;
-
+use super::profile::{Limits, Profile};
 use super::{TargetError, read_text};
 use crate::net::Endpoint;
 use crate::runner::EnvironmentError;
 use crate::runner::prepare::Account;
 use crate::scenario::Capability;
-
-/// What a profile file says. All of it may be left out.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Profile {
-    /// Name and version for reports and `known`: `emqx 5.8`.
-    pub name: Option<String>,
-    /// What it can do, with the names of `requires`; without it: what MQTT 5.0 demands.
-    pub capabilities: Option<Vec<String>>,
-    /// Accounts that exist there: name and password.
-    #[serde(default)]
-    pub accounts: BTreeMap<String, String>,
-    /// Name of the account that may read and write everything: sends sentinels and probes.
-    pub control: Option<String>,
-    /// The same for the client that watches; else that of `control`.
-    pub witness: Option<String>,
-    /// PEM file of the authority of a `mqtts://` or `wss://` address.
-    pub cafile: Option<String>,
-    /// Headers of the request that opens a `ws://` or `wss://` address: name and value.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-}
 
 /// A broker at an address.
 #[derive(Debug, Clone)]
@@ -42,6 +19,8 @@ pub struct External {
     pub name: String,
     /// What it can do.
     pub capabilities: BTreeSet<Capability>,
+    /// How far it goes.
+    pub limits: Limits,
     /// Accounts that exist there.
     pub accounts: BTreeMap<String, String>,
     /// May read and write everything; `None`: anonymous.
@@ -89,11 +68,9 @@ impl External {
             let (name, password) = text.split_once(':').unwrap_or((text, ""));
             Account { name: percent_decoded(name), password: percent_decoded(password) }
         });
-        let profile = profile.map(read_profile).transpose()?.unwrap_or_default();
-        let mut capabilities: BTreeSet<Capability> = match &profile.capabilities {
-            Some(names) => names.iter().map(|name| capability(name)).collect::<Result<_, _>>()?,
-            None => [Capability::Qos2, Capability::Retain, Capability::Shared, Capability::V5].into(),
-        };
+        let profile = profile.map(Profile::read).transpose()?.unwrap_or_default();
+        let no_target = |message| EnvironmentError::NoTarget { message };
+        let mut capabilities = profile.can().map_err(no_target)?;
         if websocket {
             capabilities.insert(Capability::Websocket);
         }
@@ -110,6 +87,7 @@ impl External {
         Ok(Self {
             name: profile.name.clone().unwrap_or_else(|| format!("{scheme}://{place}")),
             capabilities,
+            limits: profile.limits,
             control,
             witness,
             host: host.to_owned(),
@@ -142,19 +120,6 @@ impl External {
             None => plain,
         })
     }
-}
-
-fn read_profile(path: &Path) -> Result<Profile, EnvironmentError> {
-    let text = read_text(path)?;
-    serde_json::from_str(&text)
-        .map_err(|error| EnvironmentError::NoTarget { message: format!("{}: {error}", path.display()) })
-}
-
-fn capability(name: &str) -> Result<Capability, EnvironmentError> {
-    let found = Capability::ALL.into_iter().find(|(_, known)| *known == name);
-    found.map(|(capability, _)| capability).ok_or_else(|| EnvironmentError::NoTarget {
-        message: format!("the profile claims `{name}`, which is no capability"),
-    })
 }
 
 /// `host`, `host:port`, `[::1]:port`.

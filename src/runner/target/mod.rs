@@ -6,6 +6,7 @@
 mod bundled;
 mod external;
 mod process;
+pub mod profile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
