@@ -151,3 +151,78 @@ fn user_properties_are_tested_by_their_names() {
     assert_verdict(&played("{a: {}}", &steps("colour: red")), Verdict::Failed, "user.colour red");
     assert_verdict(&played("{a: {}}", &steps("colour: absent")), Verdict::Failed, "user.colour");
 }
+
+#[test]
+fn a_message_may_come_to_one_of_several_clients_and_to_one_alone() {
+    let clients = "{a: {}, b: {}, pub: {}}";
+    let steps = |filter: &str, expected: &str| {
+        format!(
+            "- a: {{subscribe: {filter}}}
+- b: {{subscribe: {filter}}}
+- repeat: {{times: 5, steps: [{{pub: {{publish: t, payload: x}}}}]}}
+- a: {{receives: t, payload: {expected}, times: 5, or: b, within: 100ms}}"
+        )
+    };
+    assert_verdict(&played(clients, &steps("$share/g/t", "x")), Verdict::Passed, "");
+    let outcome = played(clients, &steps("$share/g/t", "y"));
+    assert_verdict(&outcome, Verdict::Failed, "one of a, b receives 5 × a message on t, payload y");
+    // Each of them gets each.
+    assert_verdict(&played(clients, &steps("t", "x")), Verdict::Failed, "nobody asked for");
+    assert_verdict(&played(clients, &steps("u", "x")), Verdict::Failed, "a: nothing; b: nothing");
+}
+
+#[test]
+fn a_password_is_proved_packet_by_packet() {
+    let clients = |password: &str| {
+        format!(
+            "{{eve: {{user: eve, password: {password}, raw: true}}}}
+  broker: {{users: {{eve: {{password: pencil, hash: scram-sha-256}}}}}}"
+        )
+    };
+    let steps = "- eve:
+    packets: |
+      > CONNECT clean client=eve method=SCRAM-SHA-256 data=${scram.first}
+      < AUTH 0x18
+      > AUTH 0x18 method=SCRAM-SHA-256 data=${scram.final}
+      < CONNACK 0 data=${scram.server}";
+    assert_verdict(&played(&clients("pencil"), steps), Verdict::Passed, "");
+    assert_verdict(&played(&clients("crayon"), steps), Verdict::Failed, "CONNACK 0x87");
+    let without = steps.replace("      < AUTH 0x18\n", "");
+    assert_verdict(&played(&clients("pencil"), &without), Verdict::Failed, "no AUTH with a challenge came");
+    let wrong = steps.replace("${scram.server}", "v=AAAA");
+    assert_verdict(&played(&clients("pencil"), &wrong), Verdict::Failed, "CONNACK");
+}
+
+#[test]
+fn websocket_frames_and_subprotocols_are_chosen() {
+    let clients = "{page: {raw: true}, chat: {subprotocols: [chat]}, both: {subprotocols: [chat, mqtt]}}
+  broker: {listeners: {ws: {protocol: websockets}}}";
+    let steps = "- page:
+    packets: |
+      > CONNECT clean client=page
+      < CONNACK 0
+      > SUBSCRIBE t id=1
+      < SUBACK 0
+      > hex 30 05 00 01
+      > hex 74 00 78
+      < PUBLISH t \"x\"
+      > text PUBLISH t \"y\"
+      ! < close
+- both: ping
+- chat: {connect: {fails: refused}}";
+    assert_verdict(&played(clients, steps), Verdict::Passed, "");
+    let binary = steps.replace("> text PUBLISH", "> PUBLISH");
+    assert_verdict(&played(clients, &binary), Verdict::Failed, "PUBLISH t \"y\"");
+    assert_verdict(&played(clients, "- chat: connect"), Verdict::Failed, "HTTP 400");
+}
+
+#[test]
+fn a_property_of_a_step_stands_in_for_that_of_the_client() {
+    let clients = "{a: {client_id: a, clean: false, properties: {session_expiry: 60, user: {x: \"1\"}}}}";
+    let steps = "- a: {connect: {properties: {session_expiry: 0, user: {y: \"2\"}}}}
+- a: disconnect
+- a: {connect: {session_present: false}}
+- a: disconnect
+- a: {connect: {session_present: true}}";
+    assert_verdict(&played(clients, steps), Verdict::Passed, "");
+}
