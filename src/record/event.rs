@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,6 @@ pub struct Event {
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "most events are the large ones")]
 pub enum EventKind {
     /// The first event.
     RunStarted {
@@ -48,6 +49,9 @@ pub enum EventKind {
         /// Its lines in the file.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Excerpt>,
+        /// What the statements say that it covers, in our words, by id.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        statements: BTreeMap<String, String>,
     },
     /// A packet or connection event on a client's wire.
     Wire {

@@ -24,6 +24,7 @@ use super::target::{Plan, Target};
 use super::traces;
 use super::verdict::{Found, judge};
 use super::{Clock, RunOptions};
+use crate::check::statements::lookup;
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Level, Outcome, Verdict};
 use crate::scenario::op::{Op, Reply, Step, TargetAction};
 use crate::scenario::{self, Body, Case};
@@ -64,7 +65,12 @@ pub fn case_info(case: &Case) -> CaseInfo {
 }
 
 fn begins(case: &Case) -> EventKind {
-    EventKind::CaseStarted { case: case_info(case), source: Some(excerpt(&case.span)) }
+    let found = case.spec.iter().filter_map(|id| lookup(case.protocol, id));
+    EventKind::CaseStarted {
+        case: case_info(case),
+        source: Some(excerpt(&case.span)),
+        statements: found.map(|one| (one.id.clone(), one.paraphrase.clone())).collect(),
+    }
 }
 
 fn level(level: scenario::Level) -> Level {

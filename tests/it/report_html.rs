@@ -1,6 +1,7 @@
 //! The HTML page: what is read without a script is a snapshot, its data is checked for its shape, its size
 //! is bounded, hostile text stays text. Where Chromium is installed the page is opened in it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -179,7 +180,11 @@ fn hostile() -> Vec<Event> {
     let end = events.len() - 1;
     let kinds = [
         EventKind::Note { text: TRICKS.into() },
-        EventKind::CaseStarted { case, source: None },
+        EventKind::CaseStarted {
+            case,
+            source: None,
+            statements: [(TRICKS.to_owned(), TRICKS.to_owned())].into(),
+        },
         EventKind::Wire { case: id.clone(), wire },
         EventKind::BrokerLog { case: id, line: TRICKS.into() },
         EventKind::CaseFinished { outcome },
@@ -268,7 +273,10 @@ fn many_case(number: usize, packets: usize, all: &mut Vec<Event>) {
         ..CaseInfo::default()
     };
     let at = |step: usize| number as f64 * 0.01 + step as f64 * 0.000_1;
-    all.push(Event { at: at(0), kind: EventKind::CaseStarted { case: case.clone(), source: None } });
+    all.push(Event {
+        at: at(0),
+        kind: EventKind::CaseStarted { case: case.clone(), source: None, statements: BTreeMap::new() },
+    });
     let mut lines = Vec::new();
     for step in 0..packets {
         let line =

@@ -372,7 +372,8 @@ fn the_log_tells_what_came_instead_and_when_fences_and_lines_of_the_broker_were(
             send(B, publish("t", "extra", QoS::AtMostOnce)),
             Op::Quiet(A),
         ];
-        let made = case(ProtocolVersion::V5, Setup::default(), two(), ops);
+        let mut made = case(ProtocolVersion::V5, Setup::default(), two(), ops);
+        made.spec = vec!["MQTT-3.8.4-3".into()];
         let options = RunOptions { target: target.clone(), ..RunOptions::default() };
         let (_, events) = run_with(&options, &[made]);
         let why = outcomes(&events).remove(0).why.expect("it failed");
@@ -389,11 +390,13 @@ fn the_log_tells_what_came_instead_and_when_fences_and_lines_of_the_broker_were(
         assert!(first_line.expect("it logs").at < since, "a line has the time when it was said");
         let ordered = events.is_sorted_by(|a, b| a.at <= b.at);
         assert!(ordered, "events come in the order of their times");
-        let source = events.iter().find_map(|event| match &event.kind {
-            EventKind::CaseStarted { source, .. } => source.clone(),
+        let started = events.iter().find_map(|event| match &event.kind {
+            EventKind::CaseStarted { source, statements, .. } => Some((source.clone(), statements)),
             _ => None,
         });
+        let (source, statements) = started.expect("it began");
         assert_eq!(source.expect("a scenario has lines").text, "- by: hand");
+        assert!(statements["MQTT-3.8.4-3"].contains("replaces"), "{statements:?}");
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Book {
     pub tapes: BTreeMap<(CaseId, usize), Tape>,
     /// Lines of scenarios, by case without row.
     pub sources: BTreeMap<CaseId, Excerpt>,
+    /// What statements say, by protocol and id.
+    pub statements: BTreeMap<(String, String), String>,
 }
 
 /// One run: one broker.
@@ -137,10 +139,14 @@ impl Book {
         let Some(run) = self.runs.last_mut() else { return };
         run.seconds = run.seconds.max(event.at);
         match &event.kind {
-            EventKind::CaseStarted { case, source } => {
+            EventKind::CaseStarted { case, source, statements } => {
                 run.open.push(case.id.clone());
                 let id = without_row(&case.id);
                 self.tapes.entry((id.clone(), number)).or_default().start = event.at;
+                for (statement, text) in statements {
+                    let key = (case.protocol.clone(), statement.clone());
+                    self.statements.entry(key).or_insert_with(|| text.clone());
+                }
                 if let Some(source) = source {
                     self.sources.entry(id).or_insert_with(|| source.clone());
                 }

@@ -12,6 +12,8 @@ function showCase(index, run) {
     trail(index),
     el('h1', {}, badge(end, one), ' ', texts[one.title]),
     facts(one, end, run),
+    rules(one),
+    siblings(index),
     data.runs.length > 1 ? tabs(index, run) : null,
     el('div', { class: 'split' }, reasons(end), lines(one, end)),
     packets(end),
@@ -32,11 +34,29 @@ function trail(index) {
 function facts(one, end, run) {
   const facts = [el('code', {}, one.name), el('span', { class: 'chip' }, one.level)];
   if (texts[one.protocol]) facts.push(el('span', { class: 'chip' }, 'MQTT ' + texts[one.protocol]));
-  for (const id of one.spec) facts.push(el('a', { class: 'chip', href: '#q=' + encodeURIComponent(texts[id]) }, texts[id]));
   for (const tag of one.tags) facts.push(el('a', { class: 'chip tag', href: '#tag=' + encodeURIComponent(texts[tag]) }, texts[tag]));
   if (end) facts.push(el('span', {}, time(end.seconds * 1e6) + ' on ' + data.runs[run].target));
   if (end && end.mechanism !== undefined) facts.push(el('span', {}, 'mechanism: ' + texts[end.mechanism]));
   return el('p', { class: 'facts' }, facts);
+}
+
+// What the standard says about it.
+function rules(one) {
+  return one.spec.length ? el('ul', { class: 'rules' }, one.spec.map(([id, text]) =>
+    el('li', {}, el('a', { href: '#q=' + encodeURIComponent(texts[id]) }, el('code', {}, texts[id])), ' ' + texts[text]))) : null;
+}
+
+// The other versions and combinations of the same scenario.
+function siblings(index) {
+  const scenario = one => one.key.replace(/@[^@]*$/, '');
+  const same = data.cases.map((one, number) => [one, number]).filter(([one]) => scenario(one) === scenario(data.cases[index]));
+  if (same.length < 2) return null;
+  const bad = one => one.ends.find(end => end && end.verdict !== 'p') || one.ends.find(Boolean);
+  return el('nav', { class: 'siblings' }, same.map(([one, number]) => {
+    const end = bad(one);
+    return el('a', { href: link(number), 'aria-current': number === index ? 'true' : null },
+      el('span', { class: 'm ' + (end ? end.verdict : 'o') }, end ? SIGNS[end.verdict] : '·'), ' ' + (one.key.split('@').pop() || one.name));
+  }));
 }
 
 function tabs(index, run) {

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::book::{Book, VERDICTS};
+use indexmap::IndexMap;
+
+use super::book::{Book, Entry, VERDICTS};
 use super::html;
-use super::matrix::{letter, mark};
-use crate::record::Verdict;
+use super::matrix::{letter, link, marks};
+use crate::record::{CaseId, Verdict};
 use crate::text::plural;
 
 /// Sorts `MQTT-3.1.2-8` before `MQTT-3.1.2-10`: letters, then numbers.
@@ -52,7 +54,7 @@ pub fn section(book: &Book) -> String {
             plural(rows.len(), "statement"),
         );
         for (id, cases) in rows {
-            out.push_str(&row(book, id, cases));
+            out.push_str(&row(book, protocol, id, cases));
         }
         out.push_str("</tbody></table></details>\n");
     }
@@ -60,24 +62,39 @@ pub fn section(book: &Book) -> String {
     out
 }
 
-fn row(book: &Book, id: &str, cases: &[usize]) -> String {
+fn row(book: &Book, protocol: &str, id: &str, cases: &[usize]) -> String {
     let several = book.runs.len() > 1;
     let mut worst = Verdict::Passed;
-    let mut marks = String::new();
-    for case in cases {
-        let Some((_, entry)) = book.cases.get_index(*case) else { continue };
-        for (run, about) in book.runs.iter().enumerate() {
-            let Some(outcome) = entry.outcome(run) else { continue };
+    let mut scenarios: IndexMap<(&str, &str), Vec<(&CaseId, &Entry)>> = IndexMap::new();
+    for (id, entry) in cases.iter().filter_map(|case| book.cases.get_index(*case)) {
+        scenarios.entry((&id.file, &id.scenario)).or_default().push((id, entry));
+        for outcome in entry.outcomes.iter().flatten() {
             let rank = |verdict| VERDICTS.iter().position(|one| *one == verdict);
             if rank(outcome.verdict) < rank(worst) {
                 worst = outcome.verdict;
             }
-            let target = if several { format!("{}: ", about.target) } else { String::new() };
-            marks += &mark(outcome, several.then_some(run), &format!("{} · {target}", outcome.case.id));
         }
     }
+    let mut out = String::new();
+    for ((file, scenario), entries) in &scenarios {
+        let Some((first, entry)) = entries.first() else { continue };
+        out.push_str("<span class=\"by\">");
+        for (run, about) in book.runs.iter().enumerate() {
+            let target = if several { format!("{}: ", about.target) } else { String::new() };
+            out += &marks(entries.iter().map(|(_, entry)| *entry), run, several, &target);
+        }
+        let _ = write!(
+            out,
+            " <a href=\"{}\" title=\"{}\">{}</a></span> ",
+            link(first, None),
+            html(&format!("{file}: {}", entry.info.title)),
+            html(scenario)
+        );
+    }
+    let text = book.statements.get(&(protocol.to_owned(), id.to_owned()));
+    let text = text.map(|text| format!("<p>{}</p>", html(text))).unwrap_or_default();
     format!(
-        "<tr><th scope=\"row\" class=\"{}\"><code>{}</code></th><td>{marks}</td></tr>\n",
+        "<tr><th scope=\"row\" class=\"{}\"><code>{}</code></th><td>{text}{out}</td></tr>\n",
         letter(worst),
         html(id)
     )

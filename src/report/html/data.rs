@@ -67,9 +67,6 @@ const LEVELS: &[(Detail, Detail, Option<&str>)] = &[
 ];
 const NOTHING: Detail = Detail { packets: 0, bytes: 0, log: 0 };
 
-/// Characters of a packet's notation.
-const LINE: usize = 600;
-
 /// The data of a page.
 pub struct Data {
     /// JSON that may stand inside of a `<script>`.
@@ -152,7 +149,8 @@ struct CaseData {
     level: String,
     tags: Vec<usize>,
     protocol: usize,
-    spec: Vec<usize>,
+    /// Id and text.
+    spec: Vec<(usize, usize)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<PlaceData>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,7 +287,7 @@ impl Maker<'_> {
                     self.texts.seen(&wire.client),
                     wire.conn,
                     side(wire.side),
-                    self.texts.seen(&cut(&wire.line)),
+                    self.texts.seen(&wire.line),
                     bytes.map(|bytes| self.texts.number(base64(bytes, detail.bytes))),
                 )
             })
@@ -297,7 +295,7 @@ impl Maker<'_> {
         let log = tape.log.iter().take(detail.log);
         TapeData {
             wire,
-            log: log.map(|(at, line)| (micros(*at), self.texts.seen(&cut(line)))).collect(),
+            log: log.map(|(at, line)| (micros(*at), self.texts.seen(line))).collect(),
             fences: tape.fences.iter().map(|(a, b, held)| (micros(*a), micros(*b), *held)).collect(),
             gap: (gap.left_out > 0).then_some((gap.at, gap.left_out)),
             log_gap: tape.log.len().saturating_sub(detail.log),
@@ -316,11 +314,17 @@ impl Maker<'_> {
             level: info.level.to_string(),
             tags: info.tags.iter().map(|tag| self.texts.seen(tag)).collect(),
             protocol: self.texts.seen(&info.protocol),
-            spec: info.spec.iter().map(|spec| self.texts.seen(spec)).collect(),
+            spec: info.spec.iter().map(|id| self.statement(&info.protocol, id)).collect(),
             place: info.place.as_ref().map(|place| self.place(place)),
             source: self.source(&without_row(id)),
             ends,
         }
+    }
+
+    fn statement(&mut self, protocol: &str, id: &str) -> (usize, usize) {
+        let key = (protocol.to_owned(), id.to_owned());
+        let text = self.book.statements.get(&key).map_or("", String::as_str);
+        (self.texts.seen(id), self.texts.seen(text))
     }
 
     fn source(&mut self, id: &CaseId) -> Option<usize> {
@@ -365,7 +369,7 @@ impl Maker<'_> {
             actual: self.texts.seen(&why.actual),
             hint: why.hint.as_ref().map(|hint| self.texts.seen(hint)),
             place: why.place.as_ref().map(|place| self.place(place)),
-            packets: why.packets.iter().map(|line| self.texts.seen(&cut(line))).collect(),
+            packets: why.packets.iter().map(|line| self.texts.seen(line)).collect(),
             named: kept(found.named),
             came: kept(found.came),
         }
@@ -464,14 +468,6 @@ fn side(side: WireSide) -> u8 {
     }
 }
 
-/// The start of a long line, and how much more there is.
-fn cut(line: &str) -> String {
-    match line.char_indices().nth(LINE) {
-        None => line.to_owned(),
-        Some((at, _)) => format!("{} … ({} characters more)", &line[..at], line[at..].chars().count()),
-    }
-}
-
 /// The first bytes, and behind `~` how many more there are.
 fn base64(bytes: &[u8], most: usize) -> String {
     let shown = &bytes[..bytes.len().min(most)];
@@ -501,6 +497,5 @@ mod tests {
     fn long_things_say_how_much_more_there_is() {
         assert_eq!(base64(b"abcd", 3), "YWJj~1");
         assert_eq!(base64(b"abc", 3), "YWJj");
-        assert!(cut(&"x".repeat(601)).ends_with("x … (1 characters more)"));
     }
 }

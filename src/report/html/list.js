@@ -4,7 +4,7 @@ const rows = Array.from(document.querySelectorAll('#matrix tbody tr[data-c]')).m
   node, cases: node.dataset.c.split(' ').map(Number),
 }));
 const searched = data.cases.map(one =>
-  [one.key, one.name, texts[one.title], ...one.tags.map(tag => texts[tag]), ...one.spec.map(id => texts[id])].join('\n').toLowerCase());
+  [one.key, one.name, texts[one.title], ...one.tags.map(tag => texts[tag]), ...one.spec.map(([id, text]) => texts[id] + ' ' + texts[text])].join('\n').toLowerCase());
 let selected = null;
 
 function differs(one) {

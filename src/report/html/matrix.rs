@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use indexmap::{IndexMap, IndexSet};
 
-use super::book::{Book, Entry};
+use super::book::{Book, Entry, VERDICTS};
 use super::{html, visible};
 use crate::record::{CaseId, Outcome, Verdict};
 use crate::text::plural;
@@ -65,17 +65,50 @@ pub fn link(id: &CaseId, run: Option<usize>) -> String {
     out
 }
 
-/// A mark that leads to its case.
-pub fn mark(outcome: &Outcome, run: Option<usize>, about: &str) -> String {
-    let word = word(outcome);
+/// A mark that leads to its case; it may stand for a number of cases.
+pub fn mark(outcome: &Outcome, run: Option<usize>, about: &str, count: usize) -> String {
+    let mut word = word(outcome);
+    let mut number = String::new();
+    if count > 1 {
+        word = format!("{count} cases: {word}");
+        number = format!("<sub>{count}</sub>");
+    }
     format!(
-        "<a class=\"m {}{}\" href=\"{}\" title=\"{}\">{}</a>",
+        "<a class=\"m {}{}\" href=\"{}\" title=\"{}\">{}{number}</a>",
         letter(outcome.verdict),
         if outcome.unmet { " u" } else { "" },
         link(&outcome.case.id, run),
         html(&format!("{about}{word}")),
         sign(outcome.verdict, outcome.unmet),
     )
+}
+
+/// Cases with a mark of their own in a cell; of more, one mark says how many.
+const APART: usize = 2;
+
+/// The marks of cases in one run, those that ended in the same way together if they are many.
+pub fn marks<'a>(entries: impl Iterator<Item = &'a Entry>, run: usize, several: bool, about: &str) -> String {
+    let mut ends: IndexMap<(Verdict, bool), Vec<&Outcome>> = IndexMap::new();
+    let mut missing = 0;
+    for entry in entries {
+        match entry.outcome(run) {
+            Some(outcome) => ends.entry((outcome.verdict, outcome.unmet)).or_default().push(outcome),
+            None => missing += 1,
+        }
+    }
+    ends.sort_by_cached_key(|(verdict, unmet), _| (VERDICTS.iter().position(|one| one == verdict), !unmet));
+    let mut out = String::new();
+    for outcomes in ends.values() {
+        let shown = if outcomes.len() > APART { 1 } else { outcomes.len() };
+        for outcome in &outcomes[..shown] {
+            let count = if shown < outcomes.len() { outcomes.len() } else { 1 };
+            out += &mark(outcome, several.then_some(run), about, count);
+        }
+    }
+    if missing > 0 {
+        out.push_str("<span class=\"m o\" title=\"did not run\">·</span>");
+    }
+    out
 }
 
 /// What tells the columns of one broker apart: the protocol, in old logs the combination.
@@ -166,15 +199,8 @@ fn row(book: &Book, cases: &[usize], versions: &IndexSet<&str>) -> String {
     for (run, about) in book.runs.iter().enumerate() {
         for version_name in versions {
             let here = entries.iter().filter(|(_, entry)| version(entry) == *version_name);
-            let marks: String = here
-                .map(|(_, entry)| match entry.outcome(run) {
-                    Some(outcome) => {
-                        let target = if several { format!("{}: ", about.target) } else { String::new() };
-                        mark(outcome, several.then_some(run), &target)
-                    }
-                    None => "<span class=\"m o\" title=\"did not run\">·</span>".to_owned(),
-                })
-                .collect();
+            let target = if several { format!("{}: ", about.target) } else { String::new() };
+            let marks = marks(here.map(|(_, entry)| *entry), run, several, &target);
             let _ = write!(out, "<td>{marks}</td>");
         }
     }

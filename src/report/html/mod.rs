@@ -12,6 +12,7 @@ mod data;
 mod matrix;
 mod page;
 
+use std::borrow::Cow;
 use std::io;
 
 use super::failure::Context;
@@ -48,10 +49,22 @@ impl Report for Html {
     }
 }
 
+/// Characters of a line that are shown: a topic may have 65,535 bytes.
+const LINE: usize = 600;
+
 /// Text as a person may see it, line by line: what could fool the eye becomes visible.
 fn visible(text: &str) -> String {
-    let lines: Vec<_> = text.trim_end().lines().map(|line| escape(&line.replace('\t', "    "))).collect();
+    let lines: Vec<_> =
+        text.trim_end().lines().map(|line| escape(&cut(line).replace('\t', "    "))).collect();
     lines.join("\n")
+}
+
+/// The start of a long line, and how much more there is.
+fn cut(line: &str) -> Cow<'_, str> {
+    match line.char_indices().nth(LINE) {
+        None => line.into(),
+        Some((at, _)) => format!("{} … ({} characters more)", &line[..at], line[at..].chars().count()).into(),
+    }
 }
 
 /// Text between tags, or an attribute between double quotes.
@@ -78,5 +91,7 @@ mod tests {
     fn nothing_gets_out_of_its_place() {
         assert_eq!(html("a\"'<b>&\u{202e}\n\tx"), "a&quot;&#39;&lt;b&gt;&amp;\\u{202e}\n    x");
         assert_eq!(visible("two\r\nlines\n\n"), "two\nlines");
+        let long = visible(&("x".repeat(601) + "\ny"));
+        assert!(long.ends_with("x … (1 characters more)\ny") && long.len() < 640, "{long}");
     }
 }

@@ -253,7 +253,7 @@ fn named(book: &Book, items: &[(usize, usize)]) -> String {
         let _ = writeln!(
             out,
             "<li data-c=\"{case}\">{} <a href=\"{}\">{}</a> {}{}</li>",
-            mark(outcome, several.then_some(*run), ""),
+            mark(outcome, several.then_some(*run), "", 1),
             link(id, several.then_some(*run)),
             html(&id.to_string()),
             html(&entry.info.title),
