@@ -29,6 +29,7 @@ mod matrix;
 mod probe;
 mod properties;
 mod readme;
+mod recipes;
 mod report;
 mod report_ci;
 mod report_html;
