@@ -8,6 +8,7 @@
 
 mod conn;
 mod connect;
+pub mod coverage;
 mod error;
 mod exchange;
 mod flights;

@@ -16,7 +16,7 @@ use crate::scenario::{self, Case, LoadOptions, Loaded, ScenarioFiles};
 const DEFAULT_FOLDER: &str = "scenarios/labs";
 
 /// The arguments of every command that reads scenarios.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Inputs {
     /// Scenario files (.yaml), folders of them, or lab sheets (.md, .csv) [default: scenarios/labs]
     #[arg(value_name = "PATH")]
@@ -77,6 +77,11 @@ impl Read {
 }
 
 impl Inputs {
+    /// Files and folders as they are, without any other argument.
+    pub fn of(paths: Vec<PathBuf>) -> Self {
+        Self { paths, ..Self::default() }
+    }
+
     /// Reads everything; what cannot be read is a finding like any other.
     pub fn read(&self) -> Read {
         let mut read = Read::default();

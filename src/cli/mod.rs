@@ -9,6 +9,7 @@ mod bless;
 mod broker;
 mod check;
 mod compare;
+mod coverage;
 mod exit;
 mod explain;
 mod fill;
@@ -71,6 +72,7 @@ enum Command {
     Bless(Box<bless::Args>),
     Merge(merge::Args),
     Probe(probe::Args),
+    Coverage(coverage::Args),
     Check(check::Args),
     List(list::Args),
     Passwd(passwd::Args),
@@ -113,6 +115,7 @@ fn obey() -> anyhow::Result<Exit> {
         Command::Bless(args) => bless::run(&args),
         Command::Merge(args) => merge::run(&args),
         Command::Probe(args) => probe::run(&args),
+        Command::Coverage(args) => coverage::run(&args),
         Command::Check(args) => check::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => Ok(passwd::run(&args)),

@@ -301,7 +301,7 @@ fn folded(name: &str, markdown: &str) -> String {
 }
 
 /// Text that means nothing to Markdown.
-fn text(text: &str) -> String {
+pub fn text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in escape(text).chars() {
         match c {

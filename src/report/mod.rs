@@ -10,7 +10,7 @@ mod github;
 mod html;
 pub mod json;
 mod junit;
-mod markdown;
+pub mod markdown;
 mod marks;
 mod matrix;
 pub mod merge;

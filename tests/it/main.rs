@@ -14,6 +14,7 @@ mod codec;
 mod compare;
 mod config;
 mod config_options;
+mod coverage;
 mod differential;
 mod engine;
 mod fuzz_corpus;

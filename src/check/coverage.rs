@@ -1,0 +1,290 @@
+//! Which statements of the catalogue are covered, by which scenarios and checks, and how they last came
+//! out. Reads nothing: scenarios are told to it, results come as events.
+//!
+//! Of a statement that binds the broker, a scenario or a check of brokers is a cover; of one that binds
+//! the client, a check of clients. What cannot be told from outside is never counted as missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::statements::{self, Standard, Statement};
+use super::{CHECKS, Party};
+use crate::record::{CaseId, Event, EventKind, Outcome, Verdict};
+
+/// How far a statement can be told from outside, as the catalogue has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Testable {
+    /// Wholly.
+    Yes,
+    /// In part; the catalogue says what stays unseen.
+    Partly,
+    /// Not at all.
+    No,
+}
+
+impl Testable {
+    /// As the catalogue writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Partly => "partly",
+            Self::No => "no",
+        }
+    }
+
+    /// Reads `partly: what stays unseen`; the words behind the colon may be missing.
+    pub fn read(text: &str) -> (Self, &str) {
+        let (word, rest) = text.split_once(':').unwrap_or((text, ""));
+        let testable = match word.trim() {
+            "yes" => Self::Yes,
+            "partly" => Self::Partly,
+            _ => Self::No,
+        };
+        (testable, rest.trim())
+    }
+}
+
+/// One statement and what covers it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Of which standard.
+    pub standard: Standard,
+    /// The statement.
+    pub statement: &'static Statement,
+    /// Whether a run against a broker can tell it.
+    pub by_broker: Testable,
+    /// What such a run does not see, in the catalogue's words; may be empty.
+    pub unseen: &'static str,
+    /// Whether watching a client can tell it.
+    pub by_client: Testable,
+    /// Scenarios whose `spec` names it: their ids by file.
+    pub scenarios: BTreeMap<String, BTreeSet<String>>,
+    /// Checks that watch brokers for it.
+    pub broker_checks: Vec<&'static str>,
+    /// Checks that watch clients for it.
+    pub client_checks: Vec<&'static str>,
+    /// How the cases that name it last came out.
+    results: BTreeMap<CaseId, Verdict>,
+}
+
+impl Row {
+    /// True if the broker's side of it is covered.
+    pub fn is_covered(&self) -> bool {
+        !self.scenarios.is_empty() || !self.broker_checks.is_empty()
+    }
+
+    /// True if something could cover it and nothing does.
+    pub fn is_missing(&self) -> bool {
+        self.by_broker != Testable::No && !self.is_covered()
+    }
+
+    /// Last results, by verdict.
+    pub fn results(&self) -> BTreeMap<Verdict, usize> {
+        let mut counts = BTreeMap::new();
+        for verdict in self.results.values() {
+            *counts.entry(*verdict).or_default() += 1;
+        }
+        counts
+    }
+
+    fn is_numbered(&self) -> bool {
+        self.statement.id.starts_with("MQTT-")
+    }
+
+    fn binds(&self, who: &str) -> bool {
+        [who, "both"].contains(&self.statement.role.as_str())
+    }
+}
+
+/// So many of so many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Share {
+    /// Those that are covered.
+    pub covered: usize,
+    /// All.
+    pub all: usize,
+}
+
+/// The coverage of one standard in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Rows that a run against a broker can tell.
+    pub yes: Share,
+    /// Rows that it can tell in part.
+    pub partly: Share,
+    /// Rows that it cannot tell; some are named all the same.
+    pub no: Share,
+    /// Numbered statements that bind the server: those of them that can be told, and are.
+    pub server: Share,
+    /// All numbered statements that bind the server.
+    pub server_statements: usize,
+    /// Numbered statements that bind the client and can be told by watching one: those that checks watch.
+    pub client: Share,
+    /// All numbered statements that bind the client.
+    pub client_statements: usize,
+}
+
+/// The whole catalogue, or one standard of it.
+#[derive(Debug, Clone)]
+pub struct Coverage {
+    rows: Vec<Row>,
+}
+
+impl Coverage {
+    /// Of these standards, with the checks that there are and no scenario yet.
+    pub fn new(standards: &[Standard]) -> Self {
+        let mut rows: Vec<Row> = Vec::new();
+        for &standard in standards {
+            rows.extend(statements::all(standard.version()).map(|statement| row(standard, statement)));
+        }
+        rows.sort_by_cached_key(|row| (row.standard, !row.is_numbered(), numbers(&row.statement.id)));
+        Self { rows }
+    }
+
+    /// All statements: by standard, numbered ones first, in the order of the chapters.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// A scenario names a statement. False if there is none of that name.
+    pub fn cite(&mut self, standard: Standard, id: &str, file: &str, scenario: &str) -> bool {
+        let Some(meant) = statements::lookup(standard.version(), id) else { return false };
+        for row in self.rows.iter_mut().filter(|row| is(row, standard, &meant.id)) {
+            row.scenarios.entry(file.to_owned()).or_default().insert(scenario.to_owned());
+        }
+        true
+    }
+
+    /// Takes the next event of a log: later results of a case replace earlier ones.
+    pub fn event(&mut self, event: &Event) {
+        if let EventKind::CaseFinished { outcome } = &event.kind {
+            self.result(outcome);
+        }
+    }
+
+    fn result(&mut self, outcome: &Outcome) {
+        let case = &outcome.case;
+        let standard = if case.protocol == Standard::V5.to_string() { Standard::V5 } else { Standard::V311 };
+        for id in &case.spec {
+            let Some(meant) = statements::lookup(standard.version(), id) else { continue };
+            for row in self.rows.iter_mut().filter(|row| is(row, standard, &meant.id)) {
+                row.results.insert(case.id.clone(), outcome.verdict);
+            }
+        }
+    }
+
+    /// The numbers of one standard.
+    pub fn totals(&self, standard: Standard) -> Totals {
+        let mut totals = Totals::default();
+        for row in self.rows.iter().filter(|row| row.standard == standard) {
+            let covered = row.is_covered();
+            match row.by_broker {
+                Testable::Yes => totals.yes.count(covered),
+                Testable::Partly => totals.partly.count(covered),
+                Testable::No => totals.no.count(covered),
+            }
+            if !row.is_numbered() {
+                continue;
+            }
+            if row.binds("server") {
+                totals.server_statements += 1;
+                if row.by_broker == Testable::Yes {
+                    totals.server.count(covered);
+                }
+            }
+            if row.binds("client") {
+                totals.client_statements += 1;
+                if row.by_client == Testable::Yes {
+                    totals.client.count(!row.client_checks.is_empty());
+                }
+            }
+        }
+        totals
+    }
+}
+
+impl Share {
+    fn count(&mut self, covered: bool) {
+        self.all += 1;
+        self.covered += usize::from(covered);
+    }
+
+    /// Rounded down: what is not all is never 100.
+    pub fn percent(self) -> usize {
+        (self.covered * 100).checked_div(self.all).unwrap_or(100)
+    }
+}
+
+fn row(standard: Standard, statement: &'static Statement) -> Row {
+    let (by_broker, unseen) = Testable::read(&statement.broker_testable);
+    let checks = |party: Party| -> Vec<&'static str> {
+        let watching = CHECKS.iter().filter(|check| check.binds == party);
+        watching.filter(|check| check.cited(standard).any(|id| id == statement.id)).map(|c| c.name).collect()
+    };
+    Row {
+        standard,
+        statement,
+        by_broker,
+        unseen,
+        by_client: Testable::read(&statement.client_testable).0,
+        scenarios: BTreeMap::new(),
+        broker_checks: checks(Party::Broker),
+        client_checks: checks(Party::Client),
+        results: BTreeMap::new(),
+    }
+}
+
+fn is(row: &Row, standard: Standard, id: &str) -> bool {
+    row.standard == standard && row.statement.id == id
+}
+
+/// The numbers in an id, so that 3.10 comes after 3.9.
+fn numbers(id: &str) -> Vec<u32> {
+    // The first is that of the standard in `U5-…`.
+    let digits = id.trim_start_matches(|c: char| c != '-');
+    digits.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What can be told from outside at all, as the catalogue was counted.
+    #[test]
+    fn the_ceiling_is_that_of_the_catalogue() {
+        let coverage = Coverage::new(&Standard::ALL);
+        let old = coverage.totals(Standard::V311);
+        assert_eq!((old.server.all, old.server_statements), (99, 109));
+        assert_eq!((old.client.all, old.client_statements), (62, 72));
+        let new = coverage.totals(Standard::V5);
+        assert_eq!((new.server.all, new.server_statements), (181, 206));
+        assert_eq!((new.client.all, new.client_statements), (104, 133));
+    }
+
+    #[test]
+    fn chapters_are_in_their_order() {
+        let coverage = Coverage::new(&[Standard::V5]);
+        let ids: Vec<&str> = coverage.rows().iter().map(|row| row.statement.id.as_str()).collect();
+        let at = |id: &str| ids.iter().position(|known| *known == id).expect(id);
+        assert!(at("MQTT-3.2.0-1") < at("MQTT-3.10.1-1"));
+        assert!(at("MQTT-4.13.1-1") < at("U5-1.5.4-1"));
+    }
+
+    #[test]
+    fn scenarios_and_results_count_for_their_standard_alone() {
+        let mut coverage = Coverage::new(&Standard::ALL);
+        assert!(coverage.cite(Standard::V311, "MQTT-3.1.2.7", "a.yaml", "x"), "a misprint is understood");
+        assert!(!coverage.cite(Standard::V5, "MQTT-none", "a.yaml", "x"), "does not exist");
+        let row = |standard: Standard| {
+            let mut rows = coverage.rows().iter().filter(|row| row.standard == standard);
+            rows.find(|row| row.statement.id == "MQTT-3.1.2-7").expect("both have it")
+        };
+        assert!(row(Standard::V311).scenarios.contains_key("a.yaml"));
+        assert!(row(Standard::V5).scenarios.is_empty());
+    }
+
+    #[test]
+    fn a_part_is_never_the_whole() {
+        assert_eq!(Share { covered: 299, all: 300 }.percent(), 99);
+        assert_eq!(Testable::read("partly: no close"), (Testable::Partly, "no close"));
+    }
+}
