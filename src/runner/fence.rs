@@ -64,10 +64,10 @@ pub async fn connect_control(
         ..Connect::default()
     };
     let options = |connect| Options { connect_timeout: CONTROL_WITHIN, ..Options::new(connect) };
-    let seen = tap.is_some();
     let mut connected = Client::connect(&endpoint, &options(connect.clone()), Session::default(), tap).await;
-    // A broker may refuse a keep-alive of none to clients that it cannot tell another one.
-    if matches!(connected, Err(ConnectFailure::Refused(_))) && !seen && !version.is_v5() {
+    // A broker may refuse a keep-alive of none to clients that it cannot tell another one. A tap is for one
+    // connection, and so the second goes unseen.
+    if matches!(connected, Err(ConnectFailure::Refused(_))) && !version.is_v5() {
         connect.version = ProtocolVersion::V5;
         connected = Client::connect(&endpoint, &options(connect), Session::default(), None).await;
     }
