@@ -8,6 +8,7 @@ mod bridge;
 pub mod codes;
 pub mod config;
 pub mod engine;
+pub mod fault;
 pub mod log;
 pub mod server;
 pub mod storage;

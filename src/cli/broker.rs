@@ -8,9 +8,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 
 use super::process::{self, News, PidFile};
-use super::{Exit, complain};
+use super::{Exit, complain, faults};
 use crate::broker::auth::Rules;
 use crate::broker::config::{Compat, Config, Overrides};
+use crate::broker::fault::Faults;
 use crate::broker::log::{LogLine, LogTypes};
 use crate::broker::server::files::{FsFiles, check_bridges, load_rules};
 use crate::broker::server::log_queue::LogQueue;
@@ -53,6 +54,9 @@ pub struct Args {
     /// Behaves as this Mosquitto where 2.0 and 2.1 differ [default: 2.1]
     #[arg(long, value_name = "VERSION", value_parser = compat)]
     compat: Option<Compat>,
+
+    #[command(flatten)]
+    faults: faults::FaultArgs,
 
     /// Checks configuration, ACL, password and certificate files, and starts nothing
     #[arg(long)]
@@ -101,6 +105,10 @@ impl Args {
 
 /// Runs until a signal ends it.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let faults = match args.faults.chosen() {
+        Ok(faults) => Faults::new(&faults),
+        Err(exit) => return Ok(exit),
+    };
     let loaded = match load(args) {
         Ok(loaded) => loaded,
         Err(exit) => return Ok(exit),
@@ -131,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let exit = runtime.block_on(serve(args, loaded, &log));
+    let exit = runtime.block_on(serve(args, loaded, faults, &log));
     log.flush();
     exit
 }
@@ -237,17 +245,18 @@ fn test_config(loaded: &Loaded) -> Exit {
     })
 }
 
-async fn serve(args: &Args, loaded: Loaded, log: &LogQueue) -> anyhow::Result<Exit> {
+async fn serve(args: &Args, loaded: Loaded, faults: Faults, log: &LogQueue) -> anyhow::Result<Exit> {
     let banner = loaded.config.banner();
     let mut signals = Signals::new().context("cannot listen for signals")?;
     announce(args, &loaded, &banner, log);
     let (mut config, mut rules) = (Arc::new(loaded.config), Arc::new(loaded.rules));
-    let starting = Broker::start_with_log(
+    let starting = Broker::start_with_faults(
         Arc::clone(&config),
         Arc::clone(&rules),
         Medium::Sockets,
         seed()?,
         writer(log),
+        faults,
     );
     let broker = match starting.await {
         Ok(broker) => broker,

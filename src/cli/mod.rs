@@ -12,6 +12,7 @@ mod compare;
 mod coverage;
 mod exit;
 mod explain;
+mod faults;
 mod fill;
 mod interrupt;
 mod list;

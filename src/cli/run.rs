@@ -10,12 +10,14 @@ use clap::ValueEnum;
 
 use super::baselines;
 use super::check::print_errors;
+use super::faults;
 use super::fill;
 use super::interrupt;
 use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, parse_report, single_stdout};
 use super::select::Selection;
 use super::{Exit, complain, shard, usage};
+use crate::broker::fault::FaultSpec;
 use crate::record::{Event, Shard};
 use crate::report::failure::quote;
 use crate::runner::{self, Clock, RunOptions, TargetChoice, Transport};
@@ -98,6 +100,9 @@ struct Target {
     /// What carries the packets of scenarios that leave it open (brokers that mqttlab starts)
     #[arg(long, value_name = "NAME", help_heading = "Broker")]
     transport: Option<Carrier>,
+
+    #[command(flatten)]
+    faults: faults::FaultArgs,
 
     /// Keeps the generated broker files in this folder
     #[arg(long, value_name = "FOLDER", help_heading = "Broker")]
@@ -202,7 +207,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 /// Runs, and tells `observer` what happens before a baseline is laid over it.
 pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyhow::Result<Exit> {
-    let mut options = match args.options() {
+    let faults = match args.target.faults.chosen() {
+        Ok(faults) => faults,
+        Err(exit) => return Ok(exit),
+    };
+    let mut options = match args.options(faults) {
         Ok(options) => options,
         Err(message) => return Ok(usage(message)),
     };
@@ -289,7 +298,7 @@ impl Args {
     }
 
     /// What can be known before any file is read; the error is one sentence about the command line.
-    fn options(&self) -> Result<RunOptions, String> {
+    fn options(&self, faults: Vec<&'static FaultSpec>) -> Result<RunOptions, String> {
         single_stdout(&self.output.report)?;
         let mut target = self.target.broker.clone();
         match (&mut target, &self.target.profile) {
@@ -308,6 +317,9 @@ impl Args {
                         itself (mqtts://, ws://, wss://)"
                 .into());
         }
+        if !faults.is_empty() && target != TargetChoice::Bundled {
+            return Err("--fault needs the bundled broker: no other misbehaves when it is told to".into());
+        }
         let jobs = match self.jobs {
             Some(jobs) => jobs.get(),
             None if self.output.trace => 1,
@@ -321,6 +333,7 @@ impl Args {
                 _ => Clock::Auto,
             },
             transport,
+            faults,
             engine: self.target.engine.map(Engine::kind),
             jobs,
             seed: self.seed.unwrap_or_else(any_seed),
@@ -362,6 +375,7 @@ impl Args {
         if let Some(baseline) = &self.output.baseline {
             words.extend(["--baseline".into(), baseline.display().to_string()]);
         }
+        words.extend(self.target.faults.again());
         if self.strict {
             words.push("--strict".into());
         }

@@ -41,6 +41,7 @@ pub use requirements::skipped;
 pub use target::profile;
 pub use transport::Transport;
 
+use crate::broker::fault::FaultSpec;
 use crate::record::{Event, RunPlan};
 use crate::scenario::{Case, EngineKind};
 
@@ -70,6 +71,8 @@ pub struct RunOptions {
     pub clock: Clock,
     /// What carries the packets of cases that leave it open; `None`: TCP. For brokers that we start.
     pub transport: Option<Transport>,
+    /// What the bundled broker does wrong, on purpose; others cannot be told.
+    pub faults: Vec<&'static FaultSpec>,
     /// Plays every client without packet blocks through this implementation.
     pub engine: Option<EngineKind>,
     /// Cases at the same time.
@@ -99,6 +102,7 @@ impl Default for RunOptions {
             target: TargetChoice::Bundled,
             clock: Clock::Auto,
             transport: None,
+            faults: Vec::new(),
             engine: None,
             jobs: 1,
             seed: 0,

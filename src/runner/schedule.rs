@@ -28,7 +28,7 @@ pub fn run(
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> Result<bool, EnvironmentError> {
     let began = Instant::now();
-    let mut plan = Plan::new(&options.target)?;
+    let mut plan = Plan::new(&options.target)?.with_faults(&options.faults);
     let count = cases.iter().map(|case| count(case, options)).sum();
     sink(Event {
         at: 0.0,

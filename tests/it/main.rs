@@ -27,6 +27,7 @@ mod interop_rumqttc;
 mod interop_websocket;
 mod labs;
 mod matrix;
+mod mutation;
 mod probe;
 mod properties;
 mod readme;

@@ -21,6 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("broker/config", &["text", "diagnostic", "mqtt", "broker::log", "broker::config"]),
     ("broker/auth", &["text", "diagnostic", "mqtt", "broker::config", "broker::auth"]),
     ("broker/engine", &["text", "mqtt", "broker::log", "broker::config", "broker::auth", "broker::engine"]),
+    ("broker/fault", &["text", "mqtt", "broker::fault"]),
     ("broker", &["mqtt", "net", "tls", "client", "diagnostic", "text", "broker"]),
     (
         "runner",
@@ -53,6 +54,7 @@ const PURE: &[&str] = &[
     "scenario/",
     "check/",
     "broker/engine/",
+    "broker/fault/",
     "broker/config/",
     "broker/storage/format.rs",
     "broker/storage/record.rs",

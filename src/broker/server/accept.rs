@@ -16,9 +16,11 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 use super::connection;
 use super::http;
 use super::hub::Hub;
+use super::misbehave;
 use super::tls_slot::{Secured, TlsSlot};
 use crate::broker::config::{ListenerConfig, ListenerProtocol, ProxyVersion};
 use crate::broker::engine::{ConnId, Loss, Peer};
+use crate::broker::fault::Faults;
 use crate::broker::log::LogTypes;
 use crate::net::proxy_header::{self, ProxyHeader};
 use crate::net::websocket::handshake::{Asked, LONGEST_HEAD, Request, read_request};
@@ -37,6 +39,7 @@ pub struct Door {
     pub place: Place,
     tls: Option<Arc<TlsSlot>>,
     config: ListenerConfig,
+    faults: Option<Arc<Faults>>,
 }
 
 /// What is listened to.
@@ -69,8 +72,14 @@ enum Entered {
 
 impl Door {
     /// Of a configured listener that is open at this place. TLS is for sockets only.
-    pub fn new(index: usize, config: &ListenerConfig, place: Place, tls: Option<&Arc<TlsSlot>>) -> Self {
-        Self { index, place, tls: tls.cloned(), config: config.clone() }
+    pub fn new(
+        index: usize,
+        config: &ListenerConfig,
+        place: Place,
+        tls: Option<&Arc<TlsSlot>>,
+        faults: Option<&Arc<Faults>>,
+    ) -> Self {
+        Self { index, place, tls: tls.cloned(), config: config.clone(), faults: faults.cloned() }
     }
 
     fn peer(&self, address: Option<SocketAddr>) -> Peer {
@@ -103,6 +112,10 @@ pub async fn serve(hub: Arc<Hub>, door: Arc<Door>, mut accepted: Accepted) {
                 hub.secured(conn, &secured.negotiated);
             }
             let certified = secured.and_then(|secured| secured.username);
+            let transport = match &door.faults {
+                None => transport,
+                Some(faults) => misbehave::interpose(transport, faults),
+            };
             let loss = connection::run(hub, conn, peer, wake, transport, certified).await;
             guard.because(loss);
         }

@@ -13,6 +13,7 @@ mod keep;
 mod listener;
 pub mod log_queue;
 pub mod log_sink;
+mod misbehave;
 pub mod signals;
 mod sockets;
 mod syslog;
@@ -33,6 +34,7 @@ use super::auth::Rules;
 use super::auth::scram::Secret;
 use super::bridge::Bridges;
 use super::config::{Config, ListenerConfig, ListenerProtocol};
+use super::fault::Faults;
 use super::log::{LogLine, LogTypes};
 use super::storage::End;
 use crate::net::{Endpoint, memory};
@@ -106,9 +108,25 @@ impl Broker {
         seed: u64,
         log: LogSink,
     ) -> io::Result<Self> {
+        Self::start_with_faults(config, rules, medium, seed, log, Faults::default()).await
+    }
+
+    /// As [`Broker::start_with_log`]; does these things wrong.
+    pub async fn start_with_faults(
+        config: Arc<Config>,
+        rules: Arc<Rules>,
+        medium: Medium,
+        seed: u64,
+        log: LogSink,
+        faults: Faults,
+    ) -> io::Result<Self> {
         let hub = keep::start(&config, rules, medium, seed, log)?;
         let slots = if medium == Medium::Sockets { load_tls(&hub, &config)? } else { Vec::new() };
         let mut slots = slots.into_iter();
+        let faults = (!faults.is_empty()).then(|| Arc::new(faults));
+        if let Some(faults) = &faults {
+            hub.log(LogTypes::WARNING, &faults.warning());
+        }
         if medium == Medium::Sockets {
             let mut bytes = [0; 32];
             getrandom::fill(&mut bytes).map_err(io::Error::other)?;
@@ -118,7 +136,7 @@ impl Broker {
         let mut open = Vec::new();
         for index in 0..config.listeners.len() {
             let tls = slots.next().flatten();
-            let (bound, sockets) = bind(&hub, &config, index, medium, tls).await?;
+            let (bound, sockets) = bind(&hub, &config, index, medium, tls, faults.as_ref()).await?;
             listeners.push(bound);
             open.extend(sockets);
         }
@@ -266,11 +284,12 @@ async fn bind(
     index: usize,
     medium: Medium,
     tls: Option<Arc<TlsSlot>>,
+    faults: Option<&Arc<Faults>>,
 ) -> io::Result<(Bound, Vec<Listener>)> {
     let listener = &config.listeners[index];
     let websockets = listener.protocol == ListenerProtocol::WebSockets;
     let reached = |plain: Endpoint| if websockets { plain.websocket() } else { plain };
-    let door = |place, tls| Arc::new(Door::new(index, listener, place, tls));
+    let door = |place, tls| Arc::new(Door::new(index, listener, place, tls, faults));
     if medium == Medium::Memory {
         let (address, acceptor) = memory::listener();
         let endpoint = reached(Endpoint::Memory(address));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{LogTail, TargetError};
 use crate::broker::auth::Rules;
 use crate::broker::config::{Config, Overrides};
+use crate::broker::fault::{FaultSpec, Faults};
 use crate::broker::log::LogLine;
 use crate::broker::server::files::{FsFiles, load_rules};
 use crate::broker::server::{Broker, Medium};
@@ -19,13 +20,15 @@ use crate::runner::prepare::Prepared;
 pub struct Bundled {
     medium: Medium,
     seed: u64,
+    faults: Faults,
     broker: Option<Broker>,
 }
 
 impl Bundled {
     /// Not started yet.
-    pub fn new(memory: bool, seed: u64) -> Self {
-        Self { medium: if memory { Medium::Memory } else { Medium::Sockets }, seed, broker: None }
+    pub fn new(memory: bool, seed: u64, faults: &[&'static FaultSpec]) -> Self {
+        let medium = if memory { Medium::Memory } else { Medium::Sockets };
+        Self { medium, seed, faults: Faults::new(faults), broker: None }
     }
 
     pub(super) async fn start(&mut self, prepared: &Prepared, log: &LogTail) -> Result<(), TargetError> {
@@ -39,7 +42,8 @@ impl Bundled {
                 log.push(line.text.clone());
             }
         });
-        let broker = Broker::start_with_log(config, rules, self.medium, self.seed, sink).await;
+        let faults = self.faults.clone();
+        let broker = Broker::start_with_faults(config, rules, self.medium, self.seed, sink, faults).await;
         self.broker = Some(broker.map_err(|error| TargetError::new(format!("the bundled broker: {error}")))?);
         Ok(())
     }

@@ -19,6 +19,7 @@ pub use external::External;
 
 use super::prepare::{Account, Prepared};
 use super::{EnvironmentError, TargetChoice};
+use crate::broker::fault::FaultSpec;
 use crate::net::Endpoint;
 use crate::scenario::Capability;
 use crate::scenario::target::Setup;
@@ -50,7 +51,7 @@ pub struct Plan {
 
 #[derive(Debug, Clone)]
 enum PlanKind {
-    Bundled,
+    Bundled(Vec<&'static FaultSpec>),
     Process(process::Program),
     External(Arc<External>),
 }
@@ -59,7 +60,9 @@ impl Plan {
     /// Finds the program, or reads the profile. Connects to nothing yet.
     pub fn new(choice: &TargetChoice) -> Result<Self, EnvironmentError> {
         match choice {
-            TargetChoice::Bundled => Ok(Self { kind: PlanKind::Bundled, name: "bundled".into(), keep: None }),
+            TargetChoice::Bundled => {
+                Ok(Self { kind: PlanKind::Bundled(Vec::new()), name: "bundled".into(), keep: None })
+            }
             TargetChoice::Process(path) => {
                 let program = process::Program::find(path)?;
                 let name = program.name.clone();
@@ -73,11 +76,19 @@ impl Plan {
         }
     }
 
+    /// What our own broker does wrong, on purpose; others cannot be told.
+    pub fn with_faults(mut self, wanted: &[&'static FaultSpec]) -> Self {
+        if let PlanKind::Bundled(faults) = &mut self.kind {
+            faults.extend(wanted);
+        }
+        self
+    }
+
     /// What every broker of this run can do.
     pub fn capabilities(&self) -> BTreeSet<Capability> {
         let all = Capability::ALL.into_iter().map(|(capability, _)| capability);
         match &self.kind {
-            PlanKind::Bundled => all.collect(),
+            PlanKind::Bundled(_) => all.collect(),
             // Ours alone: mosquitto's command line and files do not know it.
             PlanKind::Process(_) => all.filter(|capability| *capability != Capability::Scram).collect(),
             PlanKind::External(external) => external.capabilities.clone(),
@@ -99,7 +110,7 @@ impl Plan {
 
     /// True where a broker's order of delivery is known and need not be measured.
     pub fn order_is_known(&self) -> bool {
-        matches!(self.kind, PlanKind::Bundled)
+        matches!(self.kind, PlanKind::Bundled(_))
     }
 
     /// Starts a broker for one case; ours over memory pipes if `memory`.
@@ -117,7 +128,7 @@ impl Plan {
         let prepared = Prepared::new(setup, dollar_roots, self.keep.as_deref())
             .map_err(|error| TargetError::new(error.to_string()))?;
         let running = match &self.kind {
-            PlanKind::Bundled => Running::Bundled(bundled::Bundled::new(memory, seed)),
+            PlanKind::Bundled(faults) => Running::Bundled(bundled::Bundled::new(memory, seed, faults)),
             PlanKind::Process(program) => Running::Process(process::Process::new(program.clone())),
             PlanKind::External(_) => unreachable!("returned above"),
         };
