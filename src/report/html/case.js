@@ -20,6 +20,8 @@ function showCase(index, run) {
     data.runs.length > 1 ? beside(one, run) : null,
   ].filter(Boolean));
   document.title = one.name + ' · mqttlab';
+  const here = page.querySelector('.lines .here');
+  if (here) here.parentNode.scrollTop = here.offsetTop - here.parentNode.offsetTop - here.parentNode.clientHeight / 2;
   drawPackets();
 }
 
