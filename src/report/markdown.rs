@@ -1,5 +1,6 @@
 //! Markdown as GitHub shows it, for job summaries and comments: how it went, what needs attention with its
-//! packets, what was skipped; of several runs a table of the cases that they do not agree on.
+//! packets, what was skipped; of several runs tables of the cases in
+//! which the brokers part, with the packets of both beside each other.
 //!
 //! Everything that a peer or a file says is escaped or stands in a fenced block. GitHub refuses a summary
 //! of more than 1 MiB, so what goes beyond [`LIMIT`] is left out and counted.
@@ -8,11 +9,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
-use indexmap::IndexMap;
-
+use super::comparison::{Cell, Comparison, Difference, Row, RowKey, Standing};
 use super::failure::{self, Context};
+use super::matrix::named;
+use super::paint::Paint;
 use super::tally::{State, VERDICTS};
-use super::{Output, Report, Tally};
+use super::{Output, Report, Tally, side_by_side};
 use crate::record::{CaseId, Event, EventKind, Outcome, Verdict};
 use crate::text::{escape, plural};
 
@@ -26,8 +28,7 @@ pub struct Markdown {
     out: Output,
     again: String,
     runs: Vec<Run>,
-    /// What became of each case, a run a column.
-    matrix: IndexMap<CaseId, Vec<Option<Cell>>>,
+    comparison: Comparison,
 }
 
 /// One run: one broker.
@@ -49,17 +50,10 @@ struct Run {
     others: BTreeMap<(Verdict, String), Vec<CaseId>>,
 }
 
-/// A case in one run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cell {
-    verdict: Verdict,
-    unmet: bool,
-}
-
 impl Markdown {
     /// A document in the making; `again` as in [`Context`].
     pub fn new(out: Output, again: &str) -> Self {
-        Self { out, again: again.to_owned(), runs: Vec::new(), matrix: IndexMap::new() }
+        Self { out, again: again.to_owned(), runs: Vec::new(), comparison: Comparison::default() }
     }
 }
 
@@ -74,18 +68,12 @@ impl Report for Markdown {
                 ..Run::default()
             });
         }
-        let column = self.runs.len();
+        self.comparison.event(event);
         let Some(run) = self.runs.last_mut() else { return Ok(()) };
         run.tally.event(event);
         match &event.kind {
             EventKind::Note { text } => run.notes.push(text.clone()),
-            EventKind::CaseFinished { outcome } => {
-                run.add(outcome);
-                let cells = self.matrix.entry(outcome.case.id.clone()).or_default();
-                // A case that a run before did not have is no case of that run.
-                cells.resize(column - 1, None);
-                cells.push(Some(Cell { verdict: outcome.verdict, unmet: outcome.unmet }));
-            }
+            EventKind::CaseFinished { outcome } => run.add(outcome),
             _ => {}
         }
         Ok(())
@@ -100,7 +88,7 @@ impl Report for Markdown {
                 run.body(&mut page);
             }
             runs => {
-                compared(&mut page, runs, &self.matrix);
+                compared(&mut page, &self.comparison);
                 for run in runs {
                     run.head(&mut page, "###");
                     run.body(&mut page);
@@ -209,37 +197,103 @@ impl Run {
     }
 }
 
-/// The counts of several runs beside each other, and the cases that they do not agree on.
-fn compared(page: &mut Page, runs: &[Run], matrix: &IndexMap<CaseId, Vec<Option<Cell>>>) {
-    let all_cells = |cells: &[Option<Cell>]| -> Vec<Option<Cell>> {
-        (0..runs.len()).map(|column| cells.get(column).copied().flatten()).collect()
-    };
-    let differ: Vec<(&CaseId, Vec<Option<Cell>>)> = matrix
-        .iter()
-        .map(|(id, cells)| (id, all_cells(cells)))
-        .filter(|(_, cells)| cells.iter().any(|cell| *cell != cells[0]))
-        .collect();
-    page.add(&format!("## {} runs compared\n\n", runs.len()));
-    page.add(&columns(runs, ""));
-    for verdict in VERDICTS {
-        page.add(&row(&verdict.to_string(), runs.iter().map(|run| run.tally.count(verdict).to_string())));
+/// Several runs beside each other: counts, and the cases in which the brokers part.
+fn compared(page: &mut Page, comparison: &Comparison) {
+    const STANDINGS: [Standing; 6] = [
+        Standing::Failed,
+        Standing::Errored,
+        Standing::Known,
+        Standing::Passed,
+        Standing::Choice,
+        Standing::Skipped,
+    ];
+    const DIFFERENCES: [(Difference, &str); 3] = [
+        (Difference::Violation, "One broker breaks a rule that another keeps"),
+        (Difference::Choice, "Free choices"),
+        (Difference::Untold, "What cannot be told of all"),
+    ];
+    page.add(&format!("## {} runs compared\n\n", comparison.runs.len()));
+    page.add(&columns(comparison, ""));
+    for standing in STANDINGS {
+        let counts = comparison.runs.iter().map(|run| run.counts.get(&standing).copied().unwrap_or(0));
+        page.add(&row(word(standing), counts.map(|count| count.to_string())));
     }
-    let alike = matrix.len() - differ.len();
-    if differ.is_empty() {
-        page.add(&format!("\nNo difference in {}.\n\n", plural(alike, "case")));
-        return;
+    let alike = plural(comparison.count(Difference::None), "case");
+    page.add(&format!("\n{alike} came out alike.\n\n"));
+    for (difference, title) in DIFFERENCES {
+        if comparison.count(difference) == 0 {
+            continue;
+        }
+        page.add(&format!("### {title}\n\n"));
+        page.add(&columns(comparison, "case"));
+        for (key, found, version) in parted(comparison, difference) {
+            let cells = found.versions.get(version).map_or(&[][..], Vec::as_slice);
+            let cells = (0..comparison.runs.len()).map(|run| cell(cells.get(run).and_then(Option::as_ref)));
+            page.add(&row(&format!("{}: {}", text(&named(key, version)), text(&found.title)), cells));
+        }
+        page.add("\n");
     }
-    page.add(&format!("\n{} came out alike; these did not:\n\n", plural(alike, "case")));
-    page.add(&columns(runs, "case"));
-    for (id, cells) in differ {
-        page.add(&row(&text(&id.to_string()), cells.into_iter().map(word)));
+    for (key, found, version) in parted(comparison, Difference::Violation) {
+        let block = side_by_sides(comparison, found, version);
+        page.add(&details(&format!("{}: {}", named(key, version), found.title), &cut(&block, BLOCK_LIMIT)));
     }
-    page.add("\n");
 }
 
-fn columns(runs: &[Run], first: &str) -> String {
-    let names = row(first, runs.iter().map(|run| text(&run.context.target)));
-    format!("{names}|---|{}\n", "---|".repeat(runs.len()))
+/// Rows and versions in which the brokers part like this.
+fn parted(comparison: &Comparison, difference: Difference) -> impl Iterator<Item = (&RowKey, &Row, &String)> {
+    let all = comparison.rows.iter();
+    let each = all.flat_map(|(key, row)| row.versions.keys().map(move |version| (key, row, version)));
+    each.filter(move |(_, row, version)| row.difference(version) == difference)
+}
+
+/// What each broker that breaks the rule did, beside what one did that keeps it.
+fn side_by_sides(comparison: &Comparison, row: &Row, version: &str) -> String {
+    let mut out = String::new();
+    let cells = row.versions.get(version).into_iter().flatten().zip(&comparison.runs);
+    for (cell, run) in cells {
+        let Some(cell) = cell.as_ref().filter(|cell| cell.standing().breaks()) else { continue };
+        let _ = writeln!(out, "{} {}", word(cell.standing()), run.target);
+        if let Some(why) = &cell.outcome.why {
+            let _ = writeln!(out, "  expected  {}\n  actual    {}", why.expected, why.actual);
+        }
+        if let Some((index, keeper)) = row.keeper(version)
+            && let Some(other) = comparison.runs.get(index)
+        {
+            let plain = Paint { colour: false };
+            out += &side_by_side::block((&run.target, cell), (&other.target, keeper), plain);
+        }
+    }
+    out
+}
+
+fn columns(comparison: &Comparison, first: &str) -> String {
+    let names = row(first, comparison.runs.iter().map(|run| text(&run.target)));
+    format!("{names}|---|{}\n", "---|".repeat(comparison.runs.len()))
+}
+
+/// What a broker made of a case; of a free choice, which it was.
+fn cell(cell: Option<&Cell>) -> String {
+    let Some(cell) = cell else { return String::new() };
+    let standing = cell.standing();
+    let mechanism = cell.outcome.mechanism.as_deref().unwrap_or_default();
+    match standing {
+        Standing::Failed | Standing::Errored => format!("**{}**", word(standing)),
+        Standing::Passed | Standing::Choice if !mechanism.is_empty() => {
+            format!("{}: {}", word(standing), text(mechanism))
+        }
+        _ => word(standing).to_owned(),
+    }
+}
+
+const fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Passed => "passed",
+        Standing::Choice => "free choice",
+        Standing::Failed => "failed",
+        Standing::Known => "known",
+        Standing::Errored => "errored",
+        Standing::Skipped => "skipped",
+    }
 }
 
 /// A row of a table; its cells are Markdown.
@@ -249,15 +303,6 @@ fn row(first: &str, cells: impl Iterator<Item = String>) -> String {
         let _ = write!(row, " {cell} |");
     }
     row + "\n"
-}
-
-fn word(cell: Option<Cell>) -> String {
-    match cell {
-        None => String::new(),
-        Some(Cell { verdict: Verdict::Passed, unmet: true }) => "another choice".to_owned(),
-        Some(Cell { verdict, .. }) if verdict.is_bad() => format!("**{verdict}**"),
-        Some(Cell { verdict, .. }) => verdict.to_string(),
-    }
 }
 
 /// A document that does not grow beyond [`LIMIT`]: what is added after it is full is only counted.

@@ -324,7 +324,7 @@ impl<'c> Layout<'c> {
 }
 
 /// `3.1-connect · second-connect · v5`
-fn named(key: &RowKey, version: &str) -> String {
+pub(super) fn named(key: &RowKey, version: &str) -> String {
     let mut variant = key.variant.clone();
     if !version.is_empty() {
         let comma = if variant.is_empty() { "" } else { "," };

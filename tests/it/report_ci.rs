@@ -70,7 +70,7 @@ fn markdown_of_several_runs_shows_where_they_differ() {
     let text = markdown(&two_brokers());
     assert_snapshot!(text);
     let row = text.lines().find(|line| line.contains("row 2")).expect("a row that differs");
-    assert_eq!(row, "| lab3 · acl · row 2 · v5 | **failed** | passed |");
+    assert!(row.ends_with("| **failed** | passed: delivered |"), "{row}");
 }
 
 #[test]
