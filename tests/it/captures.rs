@@ -170,3 +170,26 @@ fn one_scenario_may_have_one_file_and_several_may_not() {
     let bytes = fs::read(folder.path().join("one.pcapng")).expect("a file");
     assert_eq!(bytes.get(..4), Some(&[0x0a, 0x0d, 0x0d, 0x0a][..]), "a section header");
 }
+
+#[test]
+fn captures_of_several_runs_have_names_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = run(folder.path(), &["--only", "broken", "--report", "json=one.jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let log = fs::read_to_string(folder.path().join("one.jsonl")).expect("a log");
+    fs::write(folder.path().join("three.jsonl"), log.repeat(3)).expect("writes");
+    let mut merge = Command::new(PROGRAM);
+    merge.current_dir(folder.path()).args([
+        "merge",
+        "three.jsonl",
+        "--report",
+        "pcapng=captures",
+        "--exit-zero",
+    ]);
+    merge.output().expect("runs");
+    let files = fs::read_dir(folder.path().join("captures")).expect("a folder");
+    let mut names: Vec<String> =
+        files.map(|file| file.expect("readable").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["lab.broken.bundled-2.pcapng", "lab.broken.bundled.pcapng", "lab.broken.pcapng"]);
+}

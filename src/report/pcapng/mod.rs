@@ -30,6 +30,8 @@ pub struct Pcapng {
     names: BTreeSet<String>,
     program: String,
     target: String,
+    /// Runs so far.
+    runs: usize,
     /// Between 1970 and the start of the run; nothing in a log that does not say when it was.
     began: Duration,
     /// The case whose events come now.
@@ -52,6 +54,7 @@ impl Pcapng {
             names: BTreeSet::new(),
             program: String::new(),
             target: String::new(),
+            runs: 0,
             began: Duration::ZERO,
             case: None,
         }
@@ -88,11 +91,15 @@ impl Pcapng {
         out.flush()
     }
 
-    /// `3.1-connect.first-packet.v5.pcapng`; with a number where that is taken already.
+    /// `3.1-connect.first-packet.v5.pcapng`; from the second run on with its broker, and with a number where
+    /// that is taken already.
     fn name(&mut self, id: &CaseId) -> String {
         let file = id.file.rsplit('/').next().unwrap_or(&id.file);
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-        let mut name = [stem, &id.scenario, &id.variant].map(plain).join(".");
+        let broker = if self.runs > 1 { self.target.as_str() } else { "" };
+        let mut parts = [stem, &id.scenario, &id.variant, broker].map(plain).to_vec();
+        parts.retain(|part| !part.is_empty());
+        let mut name = parts.join(".");
         name.truncate(NAME);
         let name = name.trim_matches('.').to_owned();
         let mut unique = format!("{name}.pcapng");
@@ -147,6 +154,7 @@ impl Report for Pcapng {
         match &event.kind {
             EventKind::RunStarted { mqttlab, target, started, .. } => {
                 self.write()?;
+                self.runs += 1;
                 self.began = started.parse().map_or(Duration::ZERO, since_1970);
                 self.program = escape(&format!("mqttlab {mqttlab}"));
                 self.target = escape(target);
