@@ -20,7 +20,7 @@ function rowsOf(tape, why, options) {
   const rows = [];
   let last = 0;
   for (const row of sorted) {
-    if (row.at - last > PAUSE) rows.push({ kind: 'wait', at: row.at, span: row.at - last });
+    if (rows.length && row.at - last > PAUSE) rows.push({ kind: 'wait', at: row.at, span: row.at - last });
     last = Math.max(last, row.at);
     rows.push(row);
   }
@@ -45,8 +45,8 @@ function geometry(names, width) {
   const step = Math.max(64, Math.min(132, Math.max(...names.map(name => Math.min(name.length, 16) * 7.6 + 30), 64)));
   const lane = index => GUTTER + 36 + step / 2 + index * step;
   const left = lane(Math.max(0, names.length - 1)) + 26;
-  const room = Math.max(330, width - left - 90);
-  return { step, lane, left, room, broker: left + room + 20, width: left + room + 78, names };
+  const room = Math.max(330, width - left - 104);
+  return { step, lane, left, room, broker: left + room + 20, width: left + room + 92, names };
 }
 
 function head(x, y, back, name) {
@@ -105,7 +105,7 @@ function heads(shape, broker) {
     svg('rect', { x: x - room / 2, y: 4, width: room, height: 25, rx: 5 }),
     svg('text', { x, y: 21 }, short(name, Math.floor(room / 7.6))));
   shape.names.forEach((name, index) => top.append(box(shape.lane(index), name, 'client', shape.step - 8)));
-  top.append(box(shape.broker, broker, 'broker', 112));
+  top.append(box(shape.broker, broker, 'broker', 138));
   return top;
 }
 
