@@ -13,6 +13,7 @@ pub mod broker;
 pub mod record;
 pub mod scenario;
 pub mod check;
+pub mod capture;
 pub mod runner;
 pub mod report;
 pub mod cli;

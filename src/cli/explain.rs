@@ -10,7 +10,7 @@ use super::schema::schema;
 use super::{Exit, usage};
 use crate::text::did_you_mean;
 
-/// Explains a word of the scenario language, an option, a code, a statement of the standard
+/// Explains a word of scenarios, an option, a code, a check, a statement
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {

@@ -8,6 +8,7 @@ mod baselines;
 mod bless;
 mod broker;
 mod check;
+mod check_capture;
 mod compare;
 mod coverage;
 mod exit;
@@ -75,6 +76,7 @@ enum Command {
     Probe(probe::Args),
     Coverage(coverage::Args),
     Check(check::Args),
+    CheckCapture(check_capture::Args),
     List(list::Args),
     Passwd(passwd::Args),
     Explain(explain::Args),
@@ -118,6 +120,7 @@ fn obey() -> anyhow::Result<Exit> {
         Command::Probe(args) => probe::run(&args),
         Command::Coverage(args) => coverage::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::CheckCapture(args) => check_capture::run(&args),
         Command::List(args) => list::run(&args),
         Command::Passwd(args) => Ok(passwd::run(&args)),
         Command::Explain(args) => explain::run(&args),

@@ -27,6 +27,8 @@ use mqttlab::mqtt::codec::{Decoder, Limits};
 use mqttlab::mqtt::notation::PacketLine;
 use mqttlab::text;
 
+use crate::support::random::Random;
+
 /// One script.
 struct Script {
     place: String,
@@ -252,4 +254,44 @@ fn checks_cite_statements_that_exist_and_bind_whom_they_say() {
     }
     let names: BTreeSet<&str> = CHECKS.iter().map(|spec| spec.name).collect();
     assert_eq!(names.len(), CHECKS.len(), "names are used once");
+}
+
+/// Packets of all scripts in any order, from anybody, on connections that come and go.
+#[test]
+fn no_order_of_packets_makes_a_check_panic() {
+    let mut packets = Vec::new();
+    for version in ProtocolVersion::ALL {
+        for line in scripts().iter().flat_map(|script| &script.lines) {
+            let Some((_, line)) = line.split_once(['>', '<']) else { continue };
+            let built = PacketLine::parse(line.trim()).and_then(|line| line.build(version));
+            packets.extend(built.ok().and_then(|raw| Some((raw.packet?, raw.bytes.len()))));
+        }
+    }
+    assert!(packets.len() > 1000, "{}", packets.len());
+    let mut random = Random(20_261_121);
+    let mut found = BTreeSet::new();
+    for round in 0..300 {
+        let mut exchange = Exchange::new(Sight { at_client: random.one_in(2), whole: random.one_in(2) });
+        let mut now = 0.0;
+        for conn in 1..=8 {
+            exchange.opened(conn);
+        }
+        for _ in 0..200 {
+            let conn = u32::try_from(random.below(9)).expect("small");
+            let from = if random.one_in(2) { Party::Client } else { Party::Broker };
+            let (packet, len) = &packets[random.below(packets.len())];
+            exchange.packet(conn, from, Ok(packet), *len, now);
+            now += f64::from(u32::from(random.byte()));
+            match random.below(60) {
+                0 => exchange.ended(conn),
+                1 => exchange.restarted(),
+                2 => exchange.unreadable(conn, from),
+                3 => exchange.told(conn, now),
+                _ => {}
+            }
+        }
+        found.extend(exchange.violations().iter().map(|violation| violation.check.name));
+        assert!(exchange.violations().iter().all(|one| !one.statements.is_empty()), "round {round}");
+    }
+    assert!(found.len() > 20, "{found:?}");
 }

@@ -8,6 +8,7 @@ mod broker_dropin;
 mod broker_program;
 mod broker_sys;
 mod captures;
+mod check_capture;
 mod checks;
 mod cli;
 mod codec;

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     // `tls` only for the names of TLS failures.
     ("scenario", &["mqtt", "diagnostic", "text", "tls"]),
     ("check", &["mqtt", "record", "text"]),
+    ("capture", &["text"]),
     ("tls", &["text", "diagnostic"]),
     ("net", &["mqtt", "record", "tls"]),
     ("client", &["mqtt", "net", "tls"]),
@@ -37,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "record",
             "scenario",
             "check",
+            "capture",
             "tls",
             "net",
             "client",
