@@ -18,6 +18,7 @@ mod config_options;
 mod coverage;
 mod differential;
 mod engine;
+mod faults;
 mod fuzz_corpus;
 mod hostile;
 mod interop;

@@ -82,7 +82,7 @@ const FAULTS: &[FaultSpec] = &[
             matches!(packet, Packet::PubAck(_) | Packet::PubRec(_) | Packet::PubComp(_) | Packet::PubRel(_))
         })
     }),
-    fault("puback-before-pubrec", "acknowledges twice at once: PUBREC and PUBCOMP", || {
+    fault("pubcomp-without-pubrel", "PUBCOMP comes at once with PUBREC", || {
         handling(Way::Down, |wire, packet| {
             if let Packet::PubRec(ack) = packet {
                 wire.send(Way::Down, packet.clone());

@@ -44,6 +44,18 @@ const FAULTS: &[FaultSpec] = &[
             Deed::Pass
         })
     }),
+    fault("disconnect-raises-expiry", "DISCONNECT may raise a session's expiry from 0 (corner 28)", || {
+        up(|packet, line| {
+            let asked =
+                line.connect.as_ref().and_then(|it| it.properties.session_expiry_interval()).unwrap_or(0);
+            if let (0, Packet::Disconnect(goodbye)) = (asked, packet) {
+                without(&mut goodbye.properties, |property| {
+                    matches!(property, Property::SessionExpiryInterval(_))
+                });
+            }
+            Deed::Pass
+        })
+    }),
     fault("identifiers-are-prefixes", "clients whose identifiers begin alike have one session", || {
         connects(|connect, _| {
             let short: String = connect.client_id.chars().take(4).collect();
@@ -91,6 +103,7 @@ const FAULTS: &[FaultSpec] = &[
             wire.pass(seen);
         })
     }),
+    fault("will-only-on-cut", "no will at a takeover (corner 24), an error or a silence", will_only_on_cut),
     fault("will-sent-after-disconnect", "the will is sent although the client said goodbye", || {
         Box::new(|wire, seen| {
             if let Seen::Frame(Way::Up, frame) = &seen
@@ -182,6 +195,34 @@ const FAULTS: &[FaultSpec] = &[
         })
     }),
 ];
+
+/// The broker never hears of the will; it is published here, when the client's stream ends without goodbye.
+fn will_only_on_cut() -> Rewriter {
+    let mut will = None;
+    Box::new(move |wire, seen| {
+        if let Seen::Frame(Way::Up, frame) = &seen {
+            match frame.packet() {
+                Some(Packet::Connect(connect)) if connect.will.is_some() => {
+                    let mut bare = connect.clone();
+                    will = bare.will.take();
+                    return wire.send(Way::Up, Packet::Connect(bare));
+                }
+                Some(Packet::Disconnect(_)) => will = None,
+                _ => {}
+            }
+        }
+        if matches!(seen, Seen::End(Way::Up))
+            && let Some(will) = will.take()
+        {
+            let Will { topic, payload, retain, properties, .. } = will;
+            let mut publish =
+                Publish { dup: false, qos: QoS::AtMostOnce, retain, topic, id: None, payload, properties };
+            without(&mut publish.properties, |property| matches!(property, Property::WillDelayInterval(_)));
+            wire.send(Way::Up, Packet::Publish(publish));
+        }
+        wire.pass(seen);
+    })
+}
 
 fn wills(edit: fn(&mut Will, &Connect)) -> Rewriter {
     connects(move |connect, _| {
