@@ -223,6 +223,8 @@ impl Conn {
         };
         self.client.flights.add(before.client.flights.resumed());
         self.broker.flights.add(before.broker.flights.resumed());
+        // What a broker writes before it takes note of an end is lost, and is sent again with DUP.
+        self.broker.flights.sent_unseen = true;
         self.interests.add(before.interests.resumed());
         self.retained.clone_from(&before.retained);
         self.retained_unknown = before.retained_unknown;

@@ -49,12 +49,15 @@ pub(super) struct Count {
 
 /// The publications of one sender.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "facts of their own")]
 pub(super) struct Flights {
     open: BTreeMap<PacketId, Flight>,
     /// The receiver may know of more, from an earlier connection.
     pub unknown: bool,
     /// The sender may know of more.
     pub unknown_to_sender: bool,
+    /// The sender may have sent what the receiver was not there for any more: nobody saw it.
+    pub sent_unseen: bool,
     counts: BTreeMap<PacketId, Count>,
     used: BTreeSet<PacketId>,
     /// PUBLISH packets on this connection, less those that are settled.

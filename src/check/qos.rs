@@ -125,7 +125,8 @@ pub(super) const BROKER_DUP_FIRST: CheckSpec = CheckSpec {
 fn dup_first(look: &Look<'_>) -> Option<Breach> {
     let (publish, id) = numbered(look)?;
     let flights = &look.conn.side(look.from).flights;
-    let first = !flights.was_used(id) && flights.get(id).is_none() && !flights.unknown_to_sender;
+    let unseen = flights.unknown_to_sender || flights.sent_unseen;
+    let first = !flights.was_used(id) && flights.get(id).is_none() && !unseen;
     breach(publish.dup && first, format!("DUP in the first PUBLISH with identifier {id} of this session"))
 }
 
