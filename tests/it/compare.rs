@@ -15,7 +15,9 @@ use predicates::str::contains;
 use tempfile::TempDir;
 
 use crate::support::broker::{self, Process};
+use crate::support::mosquitto::program;
 use crate::support::paper::Paper;
+use crate::support::skip::skipped;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mqttlab");
 
@@ -417,4 +419,66 @@ fn blessed_once_only_what_is_new_fails() {
     held("bless").assert().code(2).stderr(contains("--baseline is for the runs after it"));
     fs::write(bench.path("b.json"), "{}").expect("written");
     held("run").assert().code(3).stderr(contains("missing field"));
+}
+
+/// The version that Debian 12 has, of which there is a baseline.
+const BASELINE: (&str, &str) = ("mosquitto 2.0.11", "fixtures/baselines/mosquitto-2.0.11.json");
+
+/// Cases of a run of the standards' scenarios against mosquitto, held against its baseline: what failed
+/// anew, and what failed then and does not any more.
+fn against_its_baseline(path: &Path, only: &[String]) -> (Vec<String>, Vec<String>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log.jsonl");
+    let mut run = Command::new(PROGRAM);
+    // What waits for a minute and more is not for every test run.
+    run.current_dir(env!("CARGO_MANIFEST_DIR")).args(["run", "scenarios/conformance", "--skip-tag", "slow"]);
+    run.arg("--broker").arg(path).args(["--baseline", BASELINE.1, "--seed", "1"]);
+    run.args(only.iter().flat_map(|id| ["--only", id]));
+    let mut report = std::ffi::OsString::from("json=");
+    report.push(&log);
+    run.arg("--report").arg(report).output().expect("it runs");
+    let mut events = json::read(&fs::read_to_string(&log).expect("a log")).expect("a log");
+    let complete =
+        matches!(events.pop().map(|e| e.kind), Some(EventKind::RunFinished { complete: true, .. }));
+    assert!(complete, "the run was cut short");
+    let ended = outcomes(&events);
+    let named = |wanted: &dyn Fn(&Outcome) -> bool| -> Vec<String> {
+        ended.iter().filter(|outcome| wanted(outcome)).map(|o| o.case.id.scenario.clone()).collect()
+    };
+    let fixed = |outcome: &Outcome| outcome.notes.iter().any(|note| note.starts_with("fixed:"));
+    (named(&|outcome| outcome.verdict.is_bad()), named(&fixed))
+}
+
+#[test]
+fn mosquitto_does_wrong_what_it_is_known_for_and_nothing_else() {
+    let Some(path) = program("mosquitto") else { return };
+    let help = std::process::Command::new(&path).arg("-h").output().expect("it says what it is");
+    let version = BASELINE.0.rsplit(' ').next().expect("a version");
+    if !String::from_utf8_lossy(&help.stdout).contains(&format!("version {version}")) {
+        return skipped(&format!("{} is not {}", path.display(), BASELINE.0));
+    }
+    let (new, fixed) = against_its_baseline(&path, &[]);
+    // A machine that is busy may break what a case takes for granted of time. What is new is new twice.
+    let new = if new.is_empty() { new } else { against_its_baseline(&path, &new).0 };
+    let fixed = if fixed.is_empty() { fixed } else { against_its_baseline(&path, &fixed).1 };
+    assert_eq!(new, Vec::<String>::new(), "not in {}", BASELINE.1);
+    assert_eq!(fixed, Vec::<String>::new(), "to be blessed again");
+}
+
+#[test]
+fn every_baseline_reads_is_as_it_would_be_written_and_names_files_that_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = fs::read_dir(root.join("fixtures/baselines")).expect("a folder");
+    let mut count = 0;
+    for entry in folder {
+        let path = entry.expect("an entry").path();
+        let text = fs::read_to_string(&path).expect("readable");
+        let baseline = parsed(&text).unwrap_or_else(|wrong| panic!("{}: {wrong}", path.display()));
+        assert_eq!(baseline.print(), text, "{}", path.display());
+        for file in baseline.files() {
+            assert!(root.join(file).is_file(), "{}: there is no {file}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 1, "no baseline");
 }
