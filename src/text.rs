@@ -1,5 +1,6 @@
 //! Text for people: escaping, did-you-mean, durations. A leaf; knows nothing of MQTT.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -94,6 +95,22 @@ pub fn print_duration(duration: Duration) -> String {
         format!("{secs:.2} s")
     } else {
         format!("{} min {} s", duration.as_secs() / 60, duration.as_secs() % 60)
+    }
+}
+
+/// The text in at most `width` characters, the last of them an ellipsis if there was more.
+pub fn shortened(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// The start of a line of more than `width` characters, and how many more there are.
+pub fn cut_line(line: &str, width: usize) -> Cow<'_, str> {
+    match line.char_indices().nth(width) {
+        None => line.into(),
+        Some((at, _)) => format!("{} … ({} characters more)", &line[..at], line[at..].chars().count()).into(),
     }
 }
 

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 
 use super::paint::{BOLD, DIM, Paint, label};
 use crate::record::{Outcome, Place};
-use crate::text::escape;
+use crate::text::{cut_line, escape};
 
 /// Characters of a source line that are shown.
 const LINE_SHOWN: usize = 160;
+/// Characters of a packet or of a sentence that are shown: payloads can have megabytes.
+const TEXT_SHOWN: usize = 600;
 
 /// What a block says beyond its outcome.
 #[derive(Debug, Clone, Default)]
@@ -88,7 +90,12 @@ pub fn quote(argument: &str) -> String {
 fn field(out: &mut String, name: &str, text: &str, paint: Paint) {
     for (number, line) in text.trim_end().lines().enumerate() {
         let name = if number == 0 { name } else { "" };
-        let _ = writeln!(out, "  {}  {}", paint.with(DIM, format_args!("{name:<8}")), escape(line));
+        let _ = writeln!(
+            out,
+            "  {}  {}",
+            paint.with(DIM, format_args!("{name:<8}")),
+            escape(&cut_line(line, TEXT_SHOWN))
+        );
     }
 }
 
@@ -123,6 +130,6 @@ fn packets(out: &mut String, packets: &[String]) {
         packets.iter().map(|line| line.split_once(' ').unwrap_or(("", line))).collect();
     let width = split.iter().map(|(client, _)| client.chars().count()).max().unwrap_or(0);
     for (client, rest) in split {
-        let _ = writeln!(out, "   {:<width$} {}", escape(client), escape(rest));
+        let _ = writeln!(out, "   {:<width$} {}", escape(client), escape(&cut_line(rest, TEXT_SHOWN)));
     }
 }

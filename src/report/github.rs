@@ -60,7 +60,12 @@ impl Annotations {
         if let Some(place) = place {
             let _ = write!(at, "file={},line={},col={},", property(&place.file), place.line, place.column);
         }
-        writeln!(self.out, "::{level} {at}title={}::{}", property(title), data(cut(message)))
+        writeln!(
+            self.out,
+            "::{level} {at}title={}::{}",
+            property(title),
+            data(&message[..message.floor_char_boundary(MESSAGE)])
+        )
     }
 
     /// The counts of a run, and an error where it has no end.
@@ -97,14 +102,6 @@ impl Report for Annotations {
 /// Several lines stay several lines; all else that could fool a terminal is escaped.
 fn lines(text: &str) -> String {
     text.trim_end().lines().map(escape).collect::<Vec<_>>().join("\n")
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(MESSAGE);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// The part behind `::`, as `@actions/core` escapes it.

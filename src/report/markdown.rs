@@ -365,9 +365,5 @@ fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }
-    let mut end = limit;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}\n…", &text[..end])
+    format!("{}\n…", &text[..text.floor_char_boundary(limit)])
 }

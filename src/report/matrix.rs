@@ -15,7 +15,7 @@ use super::progress::Progress;
 use super::side_by_side;
 use super::{Output, Report};
 use crate::record::{Event, EventKind, Level};
-use crate::text::{escape, plural, print_duration};
+use crate::text::{escape, plural, print_duration, shortened};
 
 /// Differences that are shown with their packets; of those that follow only the first line.
 const BLOCKS_SHOWN: usize = 50;
@@ -337,13 +337,6 @@ pub(super) fn named(key: &RowKey, version: &str) -> String {
         row: key.row,
     };
     escape(&id.to_string())
-}
-
-fn shortened(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width - 1).chain(['…']).collect()
 }
 
 /// What a cell shows; what did not run at all is a stroke.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::comparison::Cell;
 use super::paint::{DIM, Paint};
-use crate::text::{escape, plural};
+use crate::text::{escape, plural, shortened};
 
 /// Lines shown before the first that differs.
 const BEFORE: usize = 4;
@@ -47,7 +47,7 @@ pub fn block(left: (&str, &Cell), right: (&str, &Cell), paint: Paint) -> String 
     let width = longest.unwrap_or(0).max(left.0.chars().count()).min(WIDEST);
     let mut out = String::new();
     let right_head = if theirs.is_empty() { String::new() } else { format!(" │ {}", escape(right.0)) };
-    let head = format!("      {:<width$}{right_head}", cut(&escape(left.0), width));
+    let head = format!("      {:<width$}{right_head}", shortened(&escape(left.0), width));
     let _ = writeln!(out, "{}", paint.with(DIM, head.trim_end()));
     if start > 0 {
         let _ =
@@ -55,8 +55,8 @@ pub fn block(left: (&str, &Cell), right: (&str, &Cell), paint: Paint) -> String 
     }
     for pair in shown {
         let mark = if pair.same { ' ' } else { '!' };
-        let left = cut(pair.left.unwrap_or_default(), width);
-        let right = cut(pair.right.unwrap_or_default(), WIDEST);
+        let left = shortened(pair.left.unwrap_or_default(), width);
+        let right = shortened(pair.right.unwrap_or_default(), WIDEST);
         let bar = if theirs.is_empty() { "" } else { " │ " };
         let line = format!("    {mark} {left:<width$}{bar}{right}");
         let _ = writeln!(out, "{}", line.trim_end());
@@ -133,13 +133,6 @@ fn comparable(line: &str) -> String {
         }
         None => line.to_owned(),
     }
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
 #[cfg(test)]

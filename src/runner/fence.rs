@@ -23,6 +23,8 @@ use crate::net::tap::Tap;
 
 /// How long a control message may take.
 pub const CONTROL_WITHIN: Duration = Duration::from_secs(5);
+/// Keep-alive of control clients, seconds: as good as none, which some brokers refuse.
+const HOURS: u16 = u16::MAX;
 /// Sentinels of one fence. The first may be handled by a broker in the same round of its event
 /// loop as the end of a connection that came before it; the second cannot.
 const ROUNDS: usize = 2;
@@ -58,6 +60,7 @@ pub async fn connect_control(
     let mut connect = Connect {
         version,
         clean_start: true,
+        keep_alive: HOURS,
         client_id: format!("mqttlab-{name}-{}", &secret()[..8]).into(),
         username: account.map(|account| account.name.as_str().into()),
         password: account.map(|account| Bytes::from(account.password.clone())),
@@ -65,7 +68,7 @@ pub async fn connect_control(
     };
     let options = |connect| Options { connect_timeout: CONTROL_WITHIN, ..Options::new(connect) };
     let mut connected = Client::connect(&endpoint, &options(connect.clone()), Session::default(), tap).await;
-    // A broker may refuse a keep-alive of none to clients that it cannot tell another one. A tap is for one
+    // A broker may refuse a long keep-alive to clients that it cannot tell another one. A tap is for one
     // connection, and so the second goes unseen.
     if matches!(connected, Err(ConnectFailure::Refused(_))) && !version.is_v5() {
         connect.version = ProtocolVersion::V5;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use memchr::memmem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -299,7 +300,8 @@ impl Recorder {
         let state = self.0.state.lock();
         let in_clear = |secret: &&[u8]| secret.iter().any(|byte| *byte != STAR);
         for secret in state.secrets.iter().map(String::as_bytes).filter(in_clear) {
-            while let Some(at) = bytes.windows(secret.len()).position(|part| part == secret) {
+            let found: Vec<usize> = memmem::find_iter(&bytes, secret).collect();
+            for at in found {
                 bytes[at..at + secret.len()].fill(STAR);
             }
         }

@@ -12,13 +12,12 @@ mod data;
 mod matrix;
 mod page;
 
-use std::borrow::Cow;
 use std::io;
 
 use super::failure::Context;
 use super::{Output, Report};
 use crate::record::Event;
-use crate::text::escape;
+use crate::text::{cut_line, escape};
 use book::Book;
 
 /// The HTML report; written when the last run has ended.
@@ -55,16 +54,8 @@ const LINE: usize = 600;
 /// Text as a person may see it, line by line: what could fool the eye becomes visible.
 fn visible(text: &str) -> String {
     let lines: Vec<_> =
-        text.trim_end().lines().map(|line| escape(&cut(line).replace('\t', "    "))).collect();
+        text.trim_end().lines().map(|line| escape(&cut_line(line, LINE).replace('\t', "    "))).collect();
     lines.join("\n")
-}
-
-/// The start of a long line, and how much more there is.
-fn cut(line: &str) -> Cow<'_, str> {
-    match line.char_indices().nth(LINE) {
-        None => line.into(),
-        Some((at, _)) => format!("{} … ({} characters more)", &line[..at], line[at..].chars().count()).into(),
-    }
 }
 
 /// Text between tags, or an attribute between double quotes.

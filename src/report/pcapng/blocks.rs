@@ -109,9 +109,5 @@ fn block(out: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
 }
 
 fn shortened(text: &str) -> &str {
-    let mut end = text.len().min(COMMENT_LIMIT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(COMMENT_LIMIT)]
 }
