@@ -34,7 +34,9 @@ const EXAMPLES: &str = "\
 A baseline is JSON, sorted, a case a line: for each case that failed what happened in short, and
 a reason, which is yours to write. When it is blessed again, reasons stay and what no longer fails
 goes. What errored could not be told and is never blessed. Files that did not run stay as they are,
-and with --only, --tag and --skip-tag cases that did not.
+unless they are gone while others of the baseline are found from here, and with --only, --tag and
+--skip-tag cases that did not. A baseline may be blessed anew with another version of its broker, not
+with another broker. --shard and --fault are refused.
 
 Examples:
   mqttlab bless scenarios/conformance --broker mosquitto
@@ -57,6 +59,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.run.has_baseline() {
         return Ok(usage("bless writes a baseline; --baseline is for the runs after it"));
     }
+    if args.run.has_shard() {
+        return Ok(usage(
+            "bless needs all cases of a file, and --shard leaves some to others; --only, --tag and files \
+             bless a part",
+        ));
+    }
+    if args.run.has_faults() {
+        return Ok(usage("bless keeps what a broker does wrong by itself; --fault makes it do wrong"));
+    }
     let mut seen = Seen::default();
     let exit = observed(&args.run, &mut |event| seen.event(event))?;
     if !seen.complete || !matches!(exit, Exit::Success | Exit::Failed) {
@@ -74,15 +85,43 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         None
     };
+    if let Some(before) = before.as_ref().filter(|before| !before.is_of(&seen.broker)) {
+        return Ok(usage(format_args!(
+            "{} is a baseline of {}, and this is {}; name another file with --write, or remove it first",
+            path.display(),
+            before.broker,
+            seen.broker
+        )));
+    }
     let whole = args.run.selection.is_all();
-    let gone = |file: &str| !Path::new(file).exists();
+    let gone = |file: &str| before.as_ref().is_some_and(|before| is_gone(before, file));
     let after = Baseline::blessed(before.as_ref(), &seen.broker, &seen.outcomes, whole, gone);
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
     fs::write(&path, after.print()).with_context(|| format!("cannot write {}", path.display()))?;
     tell(&path, &after, &seen)?;
+    if let Some(before) = &before {
+        tell_dropped(before, &after)?;
+    }
     Ok(if seen.count(Verdict::Errored) > 0 { Exit::Failed } else { Exit::Success })
+}
+
+/// True for a scenario file that is not there any more. Where none of a baseline's files is found, it is
+/// the current folder that is another.
+fn is_gone(before: &Baseline, file: &str) -> bool {
+    let absolute = Path::new(file).is_absolute();
+    let mut beside = before.files().map(Path::new).filter(|other| other.is_absolute() == absolute);
+    !Path::new(file).exists() && beside.any(Path::exists)
+}
+
+/// Names the scenario files that went, with the reasons that stood there.
+fn tell_dropped(before: &Baseline, after: &Baseline) -> anyhow::Result<()> {
+    let mut out = anstream::stdout().lock();
+    for file in before.files().filter(|file| !after.files().any(|kept| kept == *file)) {
+        writeln!(out, "dropped {file}: the file is not there any more, or nothing of it ran")?;
+    }
+    Ok(())
 }
 
 fn tell(path: &Path, after: &Baseline, seen: &Seen) -> anyhow::Result<()> {

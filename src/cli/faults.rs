@@ -43,6 +43,11 @@ impl FaultArgs {
         })
     }
 
+    /// True where the broker is to misbehave.
+    pub(super) fn any(&self) -> bool {
+        self.fault.iter().any(|choice| matches!(choice, Choice::Fault(_)))
+    }
+
     /// The same, as words of a command line.
     pub(super) fn again(&self) -> impl Iterator<Item = String> {
         self.fault.iter().flat_map(|choice| match choice {

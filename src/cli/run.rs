@@ -277,6 +277,16 @@ impl Args {
         self.output.baseline.is_some()
     }
 
+    /// True for `--shard`.
+    pub fn has_shard(&self) -> bool {
+        self.shard.is_some()
+    }
+
+    /// True for `--fault`.
+    pub fn has_faults(&self) -> bool {
+        self.target.faults.any()
+    }
+
     /// The cases that this process runs; the plan of all of them goes into the log.
     fn part(&self, cases: Vec<Case>, options: &mut RunOptions) -> Vec<Case> {
         options.plan = Some(shard::plan(&cases, options, self.shard, self.again()));

@@ -59,10 +59,7 @@ impl Against {
     /// True for a run on the broker of this baseline, whatever its version: `mosquitto 2.1.2` is held
     /// against what is known of `mosquitto 2.0.11`, and told so.
     pub fn is_of(&self, target: &str) -> bool {
-        fn name(text: &str) -> &str {
-            text.split(' ').next().unwrap_or(text)
-        }
-        target == self.baseline.broker || name(target) == name(&self.baseline.broker)
+        self.baseline.is_of(target)
     }
 
     /// How it stands so far.

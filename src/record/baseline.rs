@@ -122,6 +122,15 @@ impl Baseline {
         }
     }
 
+    /// True for the broker of this baseline, whatever its version: `mosquitto 2.1.2` is held against what
+    /// is known of `mosquitto 2.0.11`.
+    pub fn is_of(&self, target: &str) -> bool {
+        fn name(text: &str) -> &str {
+            text.split(' ').next().unwrap_or(text)
+        }
+        target == self.broker || name(target) == name(&self.broker)
+    }
+
     /// Scenario files that it knows.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
@@ -151,7 +160,7 @@ impl Baseline {
 
     /// The cases of a table or scenario file as they stand after this run: reasons that a person wrote
     /// stay, what errored stays as it was. `whole` says that every case of the files ran, so that cases
-    /// that are not there any more go; `is_gone` tells of files that are no more.
+    /// that are not there any more go; `is_gone` tells of files that are no more, which go unless they ran.
     pub fn blessed(
         before: Option<&Self>,
         broker: &str,
@@ -160,7 +169,11 @@ impl Baseline {
         is_gone: impl Fn(&str) -> bool,
     ) -> Self {
         let mut files = before.map(|old| old.files.clone()).unwrap_or_default();
-        files.retain(|name, _| !is_gone(name));
+        let ran: BTreeSet<_> = before
+            .into_iter()
+            .flat_map(|old| outcomes.iter().filter_map(|outcome| old.file(&outcome.case.id.file)))
+            .collect();
+        files.retain(|name, _| ran.contains(name.as_str()) || !is_gone(name));
         let mut seen = BTreeSet::new();
         for outcome in outcomes {
             let id = &outcome.case.id;

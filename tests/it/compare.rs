@@ -421,6 +421,59 @@ fn blessed_once_only_what_is_new_fails() {
     held("run").assert().code(3).stderr(contains("missing field"));
 }
 
+#[test]
+fn bless_refuses_what_would_spoil_a_baseline() {
+    let bench = bench();
+    bench.command("bless").args(["--write", "b.json"]).assert().success();
+    let text = fs::read_to_string(bench.path("b.json")).expect("written");
+    assert!(text.contains("wrong (v5)"), "{text}");
+    let fault = mqttlab::broker::fault::all().next().expect("a fault").name;
+    let both = format!("b.json is a baseline of bundled, and this is {}", bench.address);
+    for (arguments, says) in [
+        (["--shard", "1/2"], "--shard leaves some to others"),
+        (["--fault", fault], "--fault makes it do wrong"),
+        (["--broker", &bench.address], &both),
+    ] {
+        let mut bless = bench.command("bless");
+        bless.args(["--write", "b.json"]).args(arguments).assert().code(2).stderr(contains(says));
+        assert_eq!(fs::read_to_string(bench.path("b.json")).expect("there"), text, "{says}");
+    }
+    // Another version of the broker is the same broker.
+    let older = text.replacen("\"bundled\"", "\"bundled 0.0.1\"", 1);
+    fs::write(bench.path("b.json"), older).expect("written");
+    bench.command("bless").args(["--write", "b.json"]).assert().success();
+    assert_eq!(fs::read_to_string(bench.path("b.json")).expect("there"), text);
+}
+
+#[test]
+fn a_scenario_file_leaves_the_baseline_when_it_is_gone_and_not_when_it_is_out_of_sight() {
+    let root = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| root.path().join(name);
+    fs::create_dir_all(at("all")).expect("made");
+    for name in ["all/one.yaml", "all/two.yaml", "three.yaml"] {
+        fs::write(at(name), FOUR).expect("written");
+    }
+    let bless = |from: &str, words: &str| {
+        let mut program = Command::new(PROGRAM);
+        program.current_dir(at(from)).arg("bless").args(words.split(' ')).assert().success()
+    };
+    let files = || -> Vec<String> {
+        let text = fs::read_to_string(at("b.json")).expect("written");
+        parsed(&text).expect("a baseline").files().map(str::to_owned).collect()
+    };
+    bless("", "all --write b.json");
+    let text = fs::read_to_string(at("b.json")).expect("written");
+    // From another folder the same file has another name, and the others are not gone.
+    bless("all", "one.yaml --only wrong --write ../b.json").stdout(contains("dropped").not());
+    assert_eq!(fs::read_to_string(at("b.json")).expect("there"), text);
+    bless("all", "../three.yaml --write ../b.json").stdout(contains("dropped").not());
+    assert_eq!(files(), ["../three.yaml", "all/one.yaml", "all/two.yaml"]);
+    fs::write(at("b.json"), &text).expect("written");
+    fs::remove_file(at("all/two.yaml")).expect("removed");
+    bless("", "all --only wrong --write b.json").stdout(contains("dropped all/two.yaml"));
+    assert_eq!(files(), ["all/one.yaml"]);
+}
+
 /// The version that Debian 12 has, of which there is a baseline.
 const BASELINE: (&str, &str) = ("mosquitto 2.0.11", "fixtures/baselines/mosquitto-2.0.11.json");
 
