@@ -45,13 +45,21 @@ pub struct Console {
     paint: Paint,
     context: Context,
     progress: Progress,
+    /// Of the runs before the one that goes on.
+    earlier: Vec<Sums>,
+    sums: Sums,
+    blocks: usize,
+    shortened: usize,
+    last_error: Option<(CaseId, String)>,
+}
+
+/// What is summed up at the end, of each run on its own: brokers are never added together.
+#[derive(Default)]
+struct Sums {
     tally: Tally,
     files: BTreeMap<String, BTreeMap<Verdict, usize>>,
     skipped: BTreeMap<String, Vec<CaseId>>,
     known: BTreeMap<String, Vec<CaseId>>,
-    blocks: usize,
-    shortened: usize,
-    last_error: Option<(CaseId, String)>,
 }
 
 impl Console {
@@ -63,10 +71,8 @@ impl Console {
             context: Context { target: String::new(), again: options.again.clone() },
             progress: Progress::new(options.progress),
             options,
-            tally: Tally::default(),
-            files: BTreeMap::new(),
-            skipped: BTreeMap::new(),
-            known: BTreeMap::new(),
+            earlier: Vec::new(),
+            sums: Sums::default(),
             blocks: 0,
             shortened: 0,
             last_error: None,
@@ -123,7 +129,7 @@ impl Console {
 
     fn finished(&mut self, outcome: &Outcome) -> io::Result<()> {
         let id = &outcome.case.id;
-        *self.files.entry(id.file.clone()).or_default().entry(outcome.verdict).or_default() += 1;
+        *self.sums.files.entry(id.file.clone()).or_default().entry(outcome.verdict).or_default() += 1;
         match outcome.verdict {
             Verdict::Passed => {
                 if self.options.verbose || !outcome.notes.is_empty() {
@@ -137,8 +143,9 @@ impl Console {
             }
             Verdict::Skipped | Verdict::Known => {
                 let reason = outcome.why.as_ref().map(|why| why.actual.clone()).unwrap_or_default();
+                let sums = &mut self.sums;
                 let group =
-                    if outcome.verdict == Verdict::Known { &mut self.known } else { &mut self.skipped };
+                    if outcome.verdict == Verdict::Known { &mut sums.known } else { &mut sums.skipped };
                 group.entry(reason).or_default().push(id.clone());
                 if self.options.verbose {
                     let line = self.one_line(outcome);
@@ -190,11 +197,27 @@ impl Console {
             let _ =
                 writeln!(out, "{cases} shown by the first line only; --verbose shows all packets and hints");
         }
-        if self.files.len() > 1 || self.options.verbose {
+        let several = !self.earlier.is_empty();
+        for sums in self.earlier.iter().chain([&self.sums]) {
+            out += &sums.summary(self.paint, self.options.verbose, several);
+        }
+        out
+    }
+}
+
+impl Sums {
+    /// Of several runs, each says of which broker it is.
+    fn summary(&self, paint: Paint, verbose: bool, several: bool) -> String {
+        let mut out = String::new();
+        let target = paint.with(BOLD, escape(&self.tally.target));
+        if several {
+            let _ = writeln!(out, "on {target}:");
+        }
+        if self.files.len() > 1 || verbose {
             out += &self.per_file();
         }
-        out += &self.grouped(Verdict::Skipped, &self.skipped);
-        out += &self.grouped(Verdict::Known, &self.known);
+        out += &grouped(paint, Verdict::Skipped, &self.skipped);
+        out += &grouped(paint, Verdict::Known, &self.known);
         if let Some((earned, all, untold)) = self.tally.points() {
             let _ = write!(out, "points {} of {}", points(earned), points(all));
             if untold > 0.0 {
@@ -202,7 +225,7 @@ impl Console {
             }
             out.push('\n');
         }
-        out + &self.last_line()
+        out + &self.last_line(paint)
     }
 
     fn per_file(&self) -> String {
@@ -215,28 +238,8 @@ impl Console {
         out
     }
 
-    fn grouped(&self, verdict: Verdict, groups: &BTreeMap<String, Vec<CaseId>>) -> String {
-        let (word, style) = label(verdict);
-        let mut out = String::new();
-        for (reason, cases) in groups {
-            let names: Vec<String> =
-                cases.iter().take(NAMES_SHOWN).map(|case| escape(&case.to_string())).collect();
-            let more = cases.len().saturating_sub(NAMES_SHOWN);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            let _ = writeln!(
-                out,
-                "{} {}: {}\n      {}{more}",
-                self.paint.with(style, word),
-                plural(cases.len(), "case"),
-                escape(reason),
-                self.paint.with(DIM, names.join(", ")),
-            );
-        }
-        out
-    }
-
     /// `61 passed, 1 known in 0.42 s`, `FAILED: 1 failed, 61 passed in 0.42 s`, …
-    fn last_line(&self) -> String {
+    fn last_line(&self, paint: Paint) -> String {
         let colour = match self.tally.state() {
             State::Incomplete | State::Errored => AnsiColor::Magenta,
             State::Failed => AnsiColor::Red,
@@ -244,13 +247,16 @@ impl Console {
             State::Passed => AnsiColor::Green,
         };
         let text = format!("{} in {}", self.tally.sentence(), self.tally.duration());
-        self.paint.with(Style::new().bold().fg_color(Some(colour.into())), text) + "\n"
+        paint.with(Style::new().bold().fg_color(Some(colour.into())), text) + "\n"
     }
 }
 
 impl Report for Console {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        self.tally.event(event);
+        if matches!(event.kind, EventKind::RunStarted { .. }) && !self.context.target.is_empty() {
+            self.earlier.push(std::mem::take(&mut self.sums));
+        }
+        self.sums.tally.event(event);
         self.progress.event(event);
         match &event.kind {
             started @ EventKind::RunStarted { .. } => self.started(started),
@@ -268,6 +274,27 @@ impl Report for Console {
         self.out.write_all(summary.as_bytes())?;
         self.out.flush()
     }
+}
+
+/// Cases of one verdict, a line for each reason.
+fn grouped(paint: Paint, verdict: Verdict, groups: &BTreeMap<String, Vec<CaseId>>) -> String {
+    let (word, style) = label(verdict);
+    let mut out = String::new();
+    for (reason, cases) in groups {
+        let names: Vec<String> =
+            cases.iter().take(NAMES_SHOWN).map(|case| escape(&case.to_string())).collect();
+        let more = cases.len().saturating_sub(NAMES_SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(
+            out,
+            "{} {}: {}\n      {}{more}",
+            paint.with(style, word),
+            plural(cases.len(), "case"),
+            escape(reason),
+            paint.with(DIM, names.join(", ")),
+        );
+    }
+    out
 }
 
 /// Points to two places: shares of rows add up to what was shared.

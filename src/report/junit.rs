@@ -49,7 +49,7 @@ impl Junit {
     }
 
     fn missing(&self) -> Option<TestSuite> {
-        let missing = self.tally.cases.saturating_sub(self.tally.ended());
+        let missing = self.tally.missing();
         if self.tally.is_complete() && missing == 0 {
             return None;
         }

@@ -1,4 +1,5 @@
-//! Counts and points of a run. The exit code and the last line of the console read them.
+//! Counts and points of a run, or of all runs of a log. The exit code and the last line of the console
+//! read them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,17 +7,22 @@ use std::time::Duration;
 use crate::record::{Event, EventKind, Outcome, Verdict};
 use crate::text::print_duration;
 
-/// How a run stands.
+/// How a run stands, or several one after the other: each must have come to its end.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     counts: BTreeMap<Verdict, usize>,
-    /// What was tested.
+    /// What was tested, of several runs in the last.
     pub target: String,
     /// Cases that should run.
     pub cases: usize,
     /// Wall-clock seconds; of a run cut short, until its last event.
     pub seconds: f64,
-    finished: Option<bool>,
+    /// The run that goes on.
+    run: Option<Run>,
+    /// Of the runs before it: seconds, cases that did not end, and whether one was cut short.
+    earlier: f64,
+    missed: usize,
+    cut: bool,
     points: BTreeMap<(String, String, Option<usize>), Points>,
 }
 
@@ -35,6 +41,20 @@ pub enum State {
     Passed,
 }
 
+/// One run of a log.
+#[derive(Debug, Clone, Copy, Default)]
+struct Run {
+    cases: usize,
+    ended: usize,
+    complete: bool,
+}
+
+impl Run {
+    fn missing(self) -> usize {
+        self.cases.saturating_sub(self.ended)
+    }
+}
+
 /// Points of a case over all its variants.
 #[derive(Debug, Clone, Copy)]
 struct Points {
@@ -48,21 +68,32 @@ impl Tally {
     pub fn event(&mut self, event: &Event) {
         match &event.kind {
             EventKind::RunStarted { target, cases, .. } => {
+                self.close_run();
                 self.target.clone_from(target);
-                self.cases = *cases;
+                self.cases += *cases;
+                self.run = Some(Run { cases: *cases, ..Run::default() });
             }
             EventKind::CaseFinished { outcome } => {
+                self.run.get_or_insert_default().ended += 1;
                 *self.counts.entry(outcome.verdict).or_default() += 1;
                 self.score(outcome);
             }
             EventKind::RunFinished { seconds, complete } => {
-                self.seconds = *seconds;
-                self.finished = Some(*complete);
+                self.seconds = self.earlier + *seconds;
+                self.run.get_or_insert_default().complete = *complete;
                 return;
             }
             _ => {}
         }
-        self.seconds = self.seconds.max(event.at);
+        self.seconds = self.seconds.max(self.earlier + event.at);
+    }
+
+    /// What is known of a run when another begins.
+    fn close_run(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        self.missed += run.missing();
+        self.cut |= !run.complete;
+        self.earlier = self.seconds;
     }
 
     fn score(&mut self, outcome: &Outcome) {
@@ -89,7 +120,7 @@ impl Tally {
 
     /// Cases that should have run and did not end.
     pub fn missing(&self) -> usize {
-        self.cases.saturating_sub(self.ended())
+        self.missed + self.run.map_or(0, Run::missing)
     }
 
     /// How it went, in one word.
@@ -129,9 +160,9 @@ impl Tally {
         print_duration(Duration::try_from_secs_f64(self.seconds).unwrap_or_default())
     }
 
-    /// False if the run was cut short.
+    /// False if a run was cut short.
     pub fn is_complete(&self) -> bool {
-        self.finished == Some(true)
+        !self.cut && self.run.is_some_and(|run| run.complete)
     }
 
     /// True if a case failed or errored.

@@ -19,17 +19,14 @@ pub struct Tap {
     out: Output,
     begun: bool,
     number: usize,
-    /// Of the run that goes on.
+    /// Of all runs.
     tally: Tally,
-    /// Cases of all runs that did not end, and whether all runs came to their end.
-    missing: usize,
-    complete: bool,
 }
 
 impl Tap {
     /// A stream in the making.
     pub fn new(out: Output) -> Self {
-        Self { out, begun: false, number: 0, tally: Tally::default(), missing: 0, complete: true }
+        Self { out, begun: false, number: 0, tally: Tally::default() }
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -37,12 +34,6 @@ impl Tap {
             return Ok(());
         }
         self.out.write_all(b"TAP version 14\n")
-    }
-
-    /// What is known at the end of a run.
-    fn close_run(&mut self) {
-        self.missing += self.tally.missing();
-        self.complete &= self.tally.is_complete();
     }
 
     fn comment(&mut self, text: &str) -> io::Result<()> {
@@ -74,10 +65,6 @@ impl Tap {
 impl Report for Tap {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         if let EventKind::RunStarted { mqttlab, target, seed, cases, .. } = &event.kind {
-            if self.begun {
-                self.close_run();
-            }
-            self.tally = Tally::default();
             let cases = plural(*cases, "case");
             self.comment(&format!("mqttlab {mqttlab} on {target}: {cases}, seed {seed}"))?;
         }
@@ -91,9 +78,9 @@ impl Report for Tap {
 
     fn finish(&mut self) -> io::Result<()> {
         self.begin()?;
-        self.close_run();
-        if !self.complete || self.missing > 0 {
-            let missing = plural(self.missing, "case");
+        let missing = self.tally.missing();
+        if !self.tally.is_complete() || missing > 0 {
+            let missing = plural(missing, "case");
             writeln!(self.out, "Bail out! the run was cut short: {missing} did not end")?;
         } else if self.number == 0 {
             writeln!(self.out, "1..0 # SKIP no case was selected")?;

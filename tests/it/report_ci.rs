@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 use mqttlab::record::{Event, EventKind, Outcome, RunPlan, Shard, Verdict};
 use mqttlab::report::merge::{MergeError, Part, merge};
-use mqttlab::report::{Annotations, Markdown, Report, Tally, Tap, json};
+use mqttlab::report::{Annotations, Console, ConsoleOptions, Junit, Markdown, Report, Tally, Tap, json};
 
 use crate::support::paper::Paper;
 use crate::support::skip::skipped;
@@ -305,6 +305,45 @@ fn a_run_with_a_shard_missing_or_cut_short_is_not_complete() {
     let empty = Part { name: "2.blob".into(), log: json::Log::default() };
     let merged = merge(vec![shard(1), empty, shard(3)]).expect("of one run");
     assert!(!tally(&merged).is_complete());
+}
+
+/// The log of a comparison that was cut right after the second broker's run had begun.
+fn cut_in_the_second_run() -> Vec<Event> {
+    let mut log = two_brokers();
+    let second = log.iter().rposition(|event| matches!(event.kind, EventKind::RunStarted { .. }));
+    log.truncate(second.expect("two runs") + 1);
+    log
+}
+
+#[test]
+fn every_run_of_a_log_must_come_to_its_end() {
+    let whole = tally(&two_brokers());
+    assert!(whole.is_complete() && whole.missing() == 0);
+    let log = cut_in_the_second_run();
+    let cut = tally(&log);
+    assert!(!cut.is_complete());
+    assert_eq!((cut.missing(), cut.ended()), (10, 10), "the cases of the second run");
+    let xml = written(|out| Box::new(Junit::new(out, "")), &log);
+    assert!(xml.contains("the run was cut short: 10 cases did not end"), "{xml}");
+    assert!(tap(&log).contains("Bail out! the run was cut short: 10 cases did not end"));
+
+    // A first run that has no end is not mended by the end of the second.
+    let mut log = two_brokers();
+    let first = log.iter().position(|event| matches!(event.kind, EventKind::RunFinished { .. }));
+    log.remove(first.expect("an end"));
+    assert!(!tally(&log).is_complete() && tally(&log).missing() == 0);
+}
+
+#[test]
+fn the_console_sums_up_each_run_on_its_own() {
+    let console = |events: &[Event]| {
+        let text = written(|out| Box::new(Console::new(out, ConsoleOptions::default())), events);
+        let at = text.find("on mosquitto 2.0.11:\n").expect("a summary of the first run");
+        text[at..].to_owned()
+    };
+    assert_snapshot!(console(&cut_in_the_second_run()));
+    let whole = console(&two_brokers());
+    assert!(whole.contains("on bundled:\n") && !whole.contains("INCOMPLETE"), "{whole}");
 }
 
 #[test]

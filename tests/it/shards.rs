@@ -131,6 +131,25 @@ fn merge_makes_any_report_of_a_single_log() {
 }
 
 #[test]
+fn a_comparison_cut_in_its_second_run_is_incomplete() {
+    let folder = scenario(MANY);
+    mqttlab(folder.path(), "compare lab.yaml --broker bundled --broker bundled --report json=all.jsonl")
+        .assert()
+        .code(0);
+    mqttlab(folder.path(), "merge all.jsonl").assert().code(0);
+    let text = fs::read_to_string(folder.path().join("all.jsonl")).expect("a log");
+    let second = text.rfind(r#""event":"run_started""#).expect("two runs");
+    let end = second + text[second..].find('\n').expect("a line") + 1;
+    fs::write(folder.path().join("cut.jsonl"), &text[..end]).expect("writes");
+    mqttlab(folder.path(), "merge cut.jsonl --report junit=cut.xml")
+        .assert()
+        .code(6)
+        .stdout(contains("INCOMPLETE: no case ended, 6 not run"));
+    let xml = fs::read_to_string(folder.path().join("cut.xml")).expect("written");
+    assert!(xml.contains("the run was cut short: 6 cases did not end"), "{xml}");
+}
+
+#[test]
 fn waits_are_shared_out_where_they_cost_time() {
     let folder = scenario(MANY);
     // In real time the scenario that waits weighs more than all others.
