@@ -281,7 +281,10 @@ pub(super) const BROKER_RELEASE: CheckSpec = CheckSpec {
 fn release(look: &Look<'_>) -> Option<Breach> {
     let Packet::PubRel(Ack { id, .. }) = look.packet()? else { return None };
     let flights = &look.conn.side(look.from).flights;
-    let known = flights.count(*id).received > 0 || flights.may_be_older(*id) || flights.unknown_to_sender;
+    let received = flights.count(*id).received > 0 || flights.may_be_older(*id);
+    // The PUBCOMP that was seen last may not have come through.
+    let older = flights.unknown_to_sender || (flights.sent_unseen && !flights.was_used(*id));
+    let known = received || older;
     breach(!known, format!("PUBREL {id} without a PUBREC"))
 }
 
