@@ -39,7 +39,7 @@ pub(super) struct Flight {
 pub(super) struct Count {
     /// PUBLISH packets that wait for PUBACK or PUBREC.
     pub asked: u32,
-    /// PUBREC packets so far.
+    /// PUBREC packets so far; one at least when there was a PUBREL.
     pub received: u32,
     /// PUBREL packets so far.
     pub released: u32,
@@ -175,7 +175,10 @@ impl Flights {
 
     /// PUBREL.
     pub fn release(&mut self, ack: &Ack) {
-        self.counts.entry(ack.id).or_default().released += 1;
+        let count = self.counts.entry(ack.id).or_default();
+        // Without a PUBREC here it goes on with what an earlier connection had.
+        count.received = count.received.max(1);
+        count.released += 1;
         if let Some(flight) = self.open.get_mut(&ack.id) {
             flight.stage = Stage::Released;
             self.last[2] = self.last[2].max(flight.received);

@@ -158,7 +158,7 @@ fn again(look: &Look<'_>) -> Option<Breach> {
         }
         Packet::PubRel(ack) => {
             let count = flights.count(ack.id);
-            let twice = count.released > 0 && count.released >= count.received.max(1);
+            let twice = count.released > 0 && count.released >= count.received;
             let id = ack.id;
             breach(twice && !flights.may_be_older(id), format!("PUBREL {id} again on the same connection"))
         }
