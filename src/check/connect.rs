@@ -11,7 +11,8 @@ pub(super) const CONNECT_FIRST: CheckSpec = CheckSpec {
     name: "client-connect-first",
     doc: "The first packet of a client is CONNECT.",
     example: "> PINGREQ",
-    cites: &[(V311, "MQTT-3.1.0-1"), (V5, "MQTT-3.1.0-1")],
+    // A broker that dials out is a client like any other.
+    cites: &[(V311, "MQTT-3.1.0-1"), (V311, "MQTT-7.0.0-1"), (V5, "MQTT-3.1.0-1")],
     always: true,
     look: |look| {
         let first = look.conn.side(look.from).packets == 0;

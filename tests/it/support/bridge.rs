@@ -6,15 +6,17 @@ use std::time::Duration;
 use mqttlab::broker::config::{BridgeConfig, BridgeDirection, BridgeRestart, BridgeTopic, Config, Overrides};
 use mqttlab::broker::server::files::{FsFiles, load_rules};
 use mqttlab::broker::server::{Broker, Medium};
+use mqttlab::check::{Exchange, Party, Sight};
 use mqttlab::client::Client;
 use mqttlab::mqtt::codec::{Decoder, Limits};
 use mqttlab::mqtt::packet::{Ack, ConnAck, Connect, PacketType, SubAck, UnsubAck};
 use mqttlab::mqtt::{Packet, Properties, ProtocolVersion, QoS, ReasonCode};
 use mqttlab::net::framed::{Framed, Received};
+use mqttlab::net::tap::{Content, Direction, Tap, Tapped};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::broker::{PATIENCE, connect, folder, next_message, subscribe};
 
@@ -119,11 +121,59 @@ pub async fn until_state_of(watch: &mut Client, wanted: &str) {
     while next_message(watch).await.payload != wanted {}
 }
 
-/// The other broker, played by the test.
+/// The other broker, played by the test. When it is dropped, the bridge has kept the rules that bind
+/// clients (`[MQTT-7.0.0-1]`), as far as the passive checks can tell.
 pub struct Remote {
     listener: TcpListener,
+    watched: Arc<Mutex<Watched>>,
     /// Where it listens.
     pub port: u16,
+}
+
+/// What a bridge sent and was sent.
+struct Watched {
+    exchange: Exchange,
+    calls: u32,
+    began: Instant,
+}
+
+impl Watched {
+    /// A tap for one more connection; those before it are over.
+    fn tap(this: &Arc<Mutex<Self>>) -> Tap {
+        let mut watched = this.lock();
+        let before = watched.calls;
+        watched.exchange.ended(before);
+        watched.calls += 1;
+        let call = watched.calls;
+        watched.exchange.opened(call);
+        let this = Arc::clone(this);
+        Tap::new(move |tapped: Tapped<'_>| {
+            let from = match tapped.direction {
+                Direction::In => Party::Client,
+                Direction::Out => Party::Broker,
+            };
+            let mut watched = this.lock();
+            let at = tapped.at.saturating_duration_since(watched.began).as_secs_f64();
+            let seen = match tapped.content {
+                Content::Packet(packet) => Ok(packet),
+                Content::Malformed(error) => Err(error),
+                Content::Raw => return watched.exchange.unreadable(call, from),
+            };
+            watched.exchange.packet(call, from, seen, tapped.bytes.len(), at);
+        })
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        let watched = self.watched.lock();
+        let of_bridge = watched.exchange.violations().iter().filter(|found| found.by() == Party::Client);
+        let breaches: Vec<_> = of_bridge.map(|found| format!("{found} ({})", found.line)).collect();
+        assert!(
+            std::thread::panicking() || breaches.is_empty(),
+            "the bridge is no good client: {breaches:#?}"
+        );
+    }
 }
 
 /// A bridge's connection to a [`Remote`].
@@ -138,7 +188,9 @@ impl Remote {
     pub async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        Self { listener, port }
+        let exchange = Exchange::new(Sight { at_client: false, whole: true });
+        let watched = Arc::new(Mutex::new(Watched { exchange, calls: 0, began: Instant::now() }));
+        Self { listener, watched, port }
     }
 
     /// The next connection, up to its CONNECT.
@@ -146,6 +198,7 @@ impl Remote {
         let accepted = timeout(PATIENCE, self.listener.accept()).await.expect("a connection in time");
         let (stream, _) = accepted.expect("accepted");
         let mut framed = Framed::new(Box::new(stream), Decoder::server(Limits::default()));
+        framed = framed.with_tap(Some(Watched::tap(&self.watched)));
         match timeout(PATIENCE, framed.recv()).await {
             Ok(Received::Packet(Packet::Connect(connect), _)) => Caller { framed, connect: *connect },
             other => panic!("{other:?} is no CONNECT"),
