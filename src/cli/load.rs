@@ -48,6 +48,8 @@ pub struct Inputs {
 pub struct Read {
     /// Every file, in the order of reading.
     pub files: Vec<ReadFile>,
+    /// Texts of --acl, --password-file, --config and --with, as far as they are given.
+    pub given: Vec<String>,
 }
 
 /// One file and what it gave.
@@ -122,7 +124,10 @@ impl Inputs {
         let mut text = |path: &Option<PathBuf>| {
             let path = path.as_deref()?;
             match std::fs::read_to_string(path) {
-                Ok(text) => Some(FileText { path: shown(path), text, embedded_at: None }),
+                Ok(text) => {
+                    read.given.push(text.clone());
+                    Some(FileText { path: shown(path), text, embedded_at: None })
+                }
                 Err(error) => {
                     read.refuse(path, &error.to_string());
                     None

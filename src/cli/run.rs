@@ -220,6 +220,7 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
     if read.has_errors() {
         return Ok(Exit::Invalid);
     }
+    let given = read.given.clone();
     let selected = args.selection.select(read.into_cases());
     if selected.cases.is_empty() {
         complain(format_args!("error: {}", selected.nothing()));
@@ -233,7 +234,7 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
     }
     options.rows = selected.rows;
     let Ok(mut against) = baselines::read_all(&args.output.baseline)? else { return Ok(Exit::Invalid) };
-    let cases = args.part(selected.cases, &mut options);
+    let cases = args.part(selected.cases, &mut options, given);
     if let Err(message) = args.captures_fit(&cases) {
         return Ok(usage(message));
     }
@@ -288,8 +289,12 @@ impl Args {
     }
 
     /// The cases that this process runs; the plan of all of them goes into the log.
-    fn part(&self, cases: Vec<Case>, options: &mut RunOptions) -> Vec<Case> {
-        options.plan = Some(shard::plan(&cases, options, self.shard, self.again()));
+    fn part(&self, cases: Vec<Case>, options: &mut RunOptions, mut given: Vec<String>) -> Vec<Case> {
+        // What cannot be read is found by those who need it, and a pipe can be read but once.
+        let beside = [&self.target.profile, &self.output.baseline].into_iter().flatten();
+        let beside = beside.filter(|path| path.is_file());
+        given.extend(beside.map(|path| std::fs::read_to_string(path).unwrap_or_default()));
+        options.plan = Some(shard::plan(&cases, options, self.shard, self.again(), &given));
         match self.shard {
             Some(shard) => shard::part(cases, shard, options),
             None => cases,

@@ -27,8 +27,15 @@ pub fn parse(text: &str) -> Result<Shard, String> {
     }
 }
 
-/// What the selected cases come to, before they are parted.
-pub fn plan(cases: &[Case], options: &RunOptions, shard: Option<Shard>, again: String) -> RunPlan {
+/// What the selected cases come to, before they are parted. `given` holds the texts of files that the
+/// command line names: `again` has their paths alone.
+pub fn plan(
+    cases: &[Case],
+    options: &RunOptions,
+    shard: Option<Shard>,
+    again: String,
+    given: &[String],
+) -> RunPlan {
     let mut hash = Sha256::new();
     let mut word = |text: &str| {
         // Lengths keep words apart.
@@ -37,6 +44,9 @@ pub fn plan(cases: &[Case], options: &RunOptions, shard: Option<Shard>, again: S
     };
     word(env!("CARGO_PKG_VERSION"));
     word(&again);
+    for text in given {
+        word(text);
+    }
     let mut texts = BTreeSet::new();
     for case in cases {
         for part in [&case.file, &case.scenario, &case.variant] {
@@ -44,6 +54,12 @@ pub fn plan(cases: &[Case], options: &RunOptions, shard: Option<Shard>, again: S
         }
         if texts.insert(&case.span.source.name) {
             word(&case.span.source.text);
+        }
+        let broker = &case.setup.broker;
+        for file in [&broker.config, &broker.acl, &broker.password_file].into_iter().flatten() {
+            if texts.insert(&file.path) {
+                word(&file.text);
+            }
         }
     }
     for (file, scenario, row) in &options.rows {

@@ -223,3 +223,39 @@ fn what_is_not_of_one_run_is_refused() {
     refused("merge", 2, "FILE");
     refused("run lab.yaml --shard 3/2", 2, "i/n");
 }
+
+/// A password as `mqttlab passwd` writes it.
+const HASHED: &str = "$6$b2e029263xX1sqS0$SZjzUxzcsMqR/1N5tmCa8hL4vLV7YxvDcHj78FfScV2pRTEXEhUIdFqkY6eCsdJIXGtPvAn8GXaBruJaYqpYBA==";
+
+#[test]
+fn files_of_the_command_line_are_part_of_the_plan_with_what_they_hold() {
+    let folder = scenario(MANY);
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("writes");
+    // The hash of the plan, whether or not the broker can be had.
+    let plan = |arguments: &str| {
+        let words = format!("run lab.yaml --only one --report blob=a.blob {arguments}");
+        mqttlab(folder.path(), &words).output().expect("it runs");
+        let text = fs::read_to_string(folder.path().join("a.blob")).expect("a blob");
+        fs::remove_file(folder.path().join("a.blob")).expect("removed");
+        let log = json::read_log(&text).expect("events");
+        let plans = log.events.into_iter().find_map(|event| match event.kind {
+            EventKind::RunStarted { plan, .. } => plan,
+            _ => None,
+        });
+        plans.expect("a plan").hash
+    };
+    let baseline = |broker: &str| format!(r#"{{"baseline": 1, "broker": "{broker}", "files": {{}}}}"#);
+    for (arguments, one, other) in [
+        ("--acl given", "user alice\ntopic home/x\n", "user alice\ntopic home/y\n"),
+        ("--password-file given", &format!("alice:{HASHED}\n"), &format!("alice:{HASHED}\nbob:{HASHED}\n")),
+        ("--config given", "allow_anonymous true\n", "allow_anonymous false\n"),
+        ("--baseline given", &baseline("bundled"), &baseline("bundled 2")),
+        ("--broker mqtt://127.0.0.1:1 --profile given", r#"{"name": "a"}"#, r#"{"name": "b"}"#),
+    ] {
+        write("given", one);
+        let first = plan(arguments);
+        assert_eq!(plan(arguments), first, "{arguments}");
+        write("given", other);
+        assert_ne!(plan(arguments), first, "{arguments}");
+    }
+}
