@@ -36,7 +36,8 @@ pub struct Args {
     #[arg(long, value_name = "[NAME=]FILE", value_parser = profile, help_heading = "Brokers")]
     profile: Vec<(Option<String>, PathBuf)>,
 
-    /// Known deviations (mqttlab bless) of the broker that the file names; may be repeated
+    /// Known deviations (mqttlab bless) of the broker that the file names, best of its very version; may be
+    /// repeated. A file of no broker that is compared is an error
     #[arg(long, value_name = "FILE", help_heading = "Brokers")]
     baseline: Vec<PathBuf>,
 
@@ -129,10 +130,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let outputs = Outputs::with_console(&args.report, "", |out, colour, progress| {
         Box::new(Matrix::new(out, MatrixOptions { colour, progress, ..options }))
     })?;
-    let mut play = Play { baselines, outputs, comparison: Comparison::default(), exit: Exit::Success };
+    let comparison = Comparison::default();
+    let mut play = Play { baselines, brokers: Vec::new(), outputs, comparison, exit: Exit::Success };
     play.all(args, targets, &selected)?;
+    let idle = play.idle_baselines();
     let Play { outputs, comparison, exit, .. } = play;
     outputs.finish()?;
+    // A broker that did not come up may be the one that a baseline is of.
+    if let Some(message) = idle
+        && matches!(exit, Exit::Success | Exit::Failed | Exit::NothingSelected)
+    {
+        return Ok(usage(message));
+    }
     let differ = [Difference::Choice, Difference::Violation, Difference::Untold]
         .into_iter()
         .any(|difference| comparison.count(difference) > 0);
@@ -145,6 +154,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 /// What listens to all runs.
 struct Play {
     baselines: Vec<Against>,
+    /// Each run's broker, as it names itself and as the command line names it.
+    brokers: Vec<[String; 2]>,
     outputs: Outputs,
     comparison: Comparison,
     exit: Exit,
@@ -182,22 +193,32 @@ impl Play {
 
     /// One run. A broker that cannot be had is told, and the others are compared all the same.
     fn one(&mut self, name: Option<&str>, options: &RunOptions, selected: &Selected) {
-        let Self { baselines, outputs, comparison, .. } = self;
+        let Self { baselines, brokers, outputs, comparison, .. } = self;
         let mut tally = Tally::default();
         let mut against = None;
         let ran = runner::run(&selected.cases, options, &mut |mut event| {
-            if let (EventKind::RunStarted { target, .. }, Some(name)) = (&mut event.kind, name) {
-                name.clone_into(target);
-            }
-            if let EventKind::RunStarted { target, .. } = &event.kind {
-                against = baselines.iter().position(|one| one.is_of(target));
-            }
-            let against = against.and_then(|index| baselines.get_mut(index));
-            baselines::pass(against, event, &mut |event: &Event| {
+            let mut tell = |event: &Event| {
                 tally.event(event);
                 comparison.event(event);
                 outputs.event(event);
-            });
+            };
+            let mut held = None;
+            if let EventKind::RunStarted { target, .. } = &mut event.kind {
+                let own = target.clone();
+                if let Some(name) = name {
+                    name.clone_into(target);
+                }
+                let names = [own, target.clone()];
+                against = fitting(baselines, &names);
+                let found = against.and_then(|index| baselines.get(index));
+                held = found.map(|one| format!("held against {}", one.name()));
+                brokers.push(names);
+            }
+            let at = event.at;
+            baselines::pass(against.and_then(|index| baselines.get_mut(index)), event, &mut tell);
+            if let Some(text) = held {
+                tell(&Event { at, kind: EventKind::Note { text } });
+            }
         });
         let exit = match ran {
             Err(error) => {
@@ -211,6 +232,25 @@ impl Play {
         };
         self.exit = worse(self.exit, exit);
     }
+
+    /// A sentence about the baselines that are of no broker that ran.
+    fn idle_baselines(&self) -> Option<String> {
+        let of_none = |one: &&Against| !self.brokers.iter().flatten().any(|name| one.is_of(name));
+        let idle: Vec<_> = self
+            .baselines
+            .iter()
+            .filter(of_none)
+            .map(|one| format!("{} is a baseline of {}", one.name(), one.broker()))
+            .collect();
+        let ran: Vec<_> = self.brokers.iter().map(|[_, shown]| shown.as_str()).collect();
+        (!idle.is_empty()).then(|| format!("{}, and compared were {}", idle.join("; "), ran.join(", ")))
+    }
+}
+
+/// The baseline for a broker of these names: that of its very version, else one of another version.
+fn fitting(baselines: &[Against], names: &[String; 2]) -> Option<usize> {
+    let exact = baselines.iter().position(|one| names.iter().any(|name| one.broker() == name));
+    exact.or_else(|| baselines.iter().position(|one| names.iter().any(|name| one.is_of(name))))
 }
 
 /// The exit code of several runs.

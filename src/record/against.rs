@@ -7,7 +7,7 @@ use super::baseline::{Baseline, Before, alike, short};
 use super::{Event, EventKind, Explanation, Outcome, Verdict};
 use crate::text::plural;
 
-/// A filter over the events of one run.
+/// A filter over the events of a run, or of several one after the other.
 #[derive(Debug)]
 pub struct Against {
     baseline: Baseline,
@@ -32,13 +32,16 @@ pub struct Counts {
 }
 
 impl Against {
-    /// For one run; `name` is the baseline's file.
+    /// A filter in the making; `name` is the baseline's file.
     pub fn new(baseline: Baseline, name: impl Into<String>) -> Self {
         Self { baseline, name: name.into(), counts: Counts::default() }
     }
 
     /// The event as it is told on, after what there is to say before it.
     pub fn pass(&mut self, mut event: Event) -> Vec<Event> {
+        if let EventKind::RunStarted { .. } = event.kind {
+            self.counts = Counts::default();
+        }
         let note = match &mut event.kind {
             EventKind::RunStarted { target, .. } if *target != self.baseline.broker => {
                 let note =
@@ -62,7 +65,17 @@ impl Against {
         self.baseline.is_of(target)
     }
 
-    /// How it stands so far.
+    /// The broker that the baseline is of, with its version.
+    pub fn broker(&self) -> &str {
+        &self.baseline.broker
+    }
+
+    /// The baseline's file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How the run stands so far.
     pub fn counts(&self) -> Counts {
         self.counts
     }

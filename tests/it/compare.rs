@@ -216,6 +216,16 @@ fn a_run_held_against_its_baseline_fails_only_for_what_is_new() {
 }
 
 #[test]
+fn runs_of_one_broker_do_not_add_up() {
+    let run = second_run();
+    let twice: Vec<Event> = run.iter().chain(&run).cloned().collect();
+    let events = held(&bless(None, &outcomes(&run), true), &twice);
+    let same = "b.json: 2 known, 0 new failures, 0 fixed, 0 new cases";
+    let sums = events.iter().filter(|event| matches!(&event.kind, EventKind::Note { text } if text == same));
+    assert_eq!(sums.count(), 2);
+}
+
+#[test]
 fn a_baseline_of_another_version_says_so() {
     let run = second_run();
     let other = Baseline::blessed(None, "mosquitto 2.1.2", &outcomes(&run), true, |_| false);
@@ -419,6 +429,27 @@ fn blessed_once_only_what_is_new_fails() {
     held("bless").assert().code(2).stderr(contains("--baseline is for the runs after it"));
     fs::write(bench.path("b.json"), "{}").expect("written");
     held("run").assert().code(3).stderr(contains("missing field"));
+}
+
+#[test]
+fn compare_takes_the_baseline_of_the_very_version_and_refuses_one_of_no_broker() {
+    let bench = bench();
+    bench.command("bless").args(["--write", "b.json"]).assert().success();
+    let text = fs::read_to_string(bench.path("b.json")).expect("written");
+    // In the older version everything went well.
+    let older = r#"{"baseline": 1, "broker": "bundled 0.0.1", "files": {}}"#;
+    fs::write(bench.path("older.json"), older).expect("written");
+    let two = ["--broker", "bundled", "--broker", &bench.address];
+    let compare = |baselines: &[&str]| {
+        let mut program = bench.command("compare");
+        program.args(two).args(baselines.iter().flat_map(|file| ["--baseline", file])).assert()
+    };
+    let said = contains("bundled: held against b.json").and(contains("b.json: 2 known, 0 new failures"));
+    compare(&["older.json", "b.json"]).success().stdout(said);
+    compare(&["older.json"]).code(1).stdout(contains("bundled: held against older.json"));
+    fs::write(bench.path("b.json"), text.replacen("\"bundled\"", "\"bundeled\"", 1)).expect("written");
+    let says = format!("b.json is a baseline of bundeled, and compared were bundled, {}", bench.address);
+    compare(&["b.json"]).code(2).stderr(contains(says)).stdout(contains("held against").not());
 }
 
 #[test]
