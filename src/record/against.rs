@@ -21,6 +21,8 @@ pub struct Against {
 pub struct Counts {
     /// Failed then and now.
     pub same: usize,
+    /// Of those, how many fail in another way than when they were blessed.
+    pub otherwise: usize,
     /// Fails, and did not, or was not there.
     pub new_failures: usize,
     /// Failed then, passes now.
@@ -88,6 +90,7 @@ impl Against {
                 outcome.verdict = Verdict::Known;
                 let why = outcome.why.get_or_insert_with(Explanation::default);
                 if !alike(actual, &short(&why.actual)) {
+                    counts.otherwise += 1;
                     outcome.notes.push(format!("it fails otherwise than when it was blessed: then {actual}"));
                 }
                 let reason = if reason.is_empty() { "blessed without a reason" } else { reason };
@@ -114,9 +117,11 @@ impl Against {
 
     /// `mosquitto.json: 12 the same, 1 new failure, 2 fixed, 3 new cases`
     fn summary(&self) -> String {
-        let Counts { same, new_failures, fixed, new_cases, untold } = self.counts;
+        let Counts { same, otherwise, new_failures, fixed, new_cases, untold } = self.counts;
+        let changed =
+            if otherwise > 0 { format!(" ({otherwise} otherwise than blessed)") } else { String::new() };
         let mut text = format!(
-            "{}: {same} known, {}, {fixed} fixed, {}",
+            "{}: {same} known{changed}, {}, {fixed} fixed, {}",
             self.name,
             plural(new_failures, "new failure"),
             plural(new_cases, "new case"),

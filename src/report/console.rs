@@ -147,7 +147,9 @@ impl Console {
                 let group =
                     if outcome.verdict == Verdict::Known { &mut sums.known } else { &mut sums.skipped };
                 group.entry(reason).or_default().push(id.clone());
-                if self.options.verbose {
+                // A known deviation has a note where it is not what it was.
+                let changed = outcome.verdict == Verdict::Known && !outcome.notes.is_empty();
+                if self.options.verbose || changed {
                     let line = self.one_line(outcome);
                     self.print(&line)?;
                 }

@@ -1,8 +1,9 @@
 //! Workflow commands of GitHub Actions, which become annotations at the lines of the scenarios.
 //!
-//! Failed and errored cases are errors; a SHOULD that is not met, and other notes of cases that passed,
-//! are warnings; the counts are a notice. GitHub shows ten of each kind a step and keeps the rest in the
-//! log, so known deviations and skipped cases are left to the other reports.
+//! Failed and errored cases are errors; a SHOULD that is not met, a known deviation that now fails
+//! otherwise, and all other notes of cases that did not fail are warnings; the counts are a notice. GitHub
+//! shows ten of each kind a step and keeps the rest in the log, so known deviations and skipped cases of
+//! which there is nothing to note are left to the other reports.
 
 use std::fmt::Write as _;
 use std::io;

@@ -117,11 +117,10 @@ impl Run {
                 let reason = outcome.why.as_ref().map(|why| why.actual.clone()).unwrap_or_default();
                 self.others.entry((outcome.verdict, reason)).or_default().push(id.clone());
             }
-            Verdict::Passed => {
-                for note in &outcome.notes {
-                    self.notes.push(format!("{id}: {note}"));
-                }
-            }
+            Verdict::Passed => {}
+        }
+        if matches!(outcome.verdict, Verdict::Passed | Verdict::Known) {
+            self.notes.extend(outcome.notes.iter().map(|note| format!("{id}: {note}")));
         }
     }
 

@@ -205,7 +205,10 @@ fn a_run_held_against_its_baseline_fails_only_for_what_is_new() {
     }
     let events = held(&bless(None, &other, true), &run);
     let ended = outcomes(&events);
-    assert_eq!(notes(&events), ["b.json: 1 known, 1 new failure, 1 fixed, 1 new case"]);
+    assert_eq!(
+        notes(&events),
+        ["b.json: 1 known (1 otherwise than blessed), 1 new failure, 1 fixed, 1 new case"]
+    );
     let new = find(&ended, "acl", Some(2));
     assert_eq!((new.verdict, new.notes.len()), (Verdict::Failed, 1), "{:?}", new.notes);
     assert!(find(&ended, "acl", Some(1)).notes[0].starts_with("fixed:"));
@@ -419,7 +422,23 @@ fn blessed_once_only_what_is_new_fails() {
         program.args(["--broker", &bench.address, "--baseline", "b.json"]);
         program
     };
-    held("run").assert().success().stdout(contains("4 known").and(contains("max_qos 1")));
+    let otherwise = contains("otherwise than");
+    held("run")
+        .assert()
+        .success()
+        .stdout(contains("4 known").and(contains("max_qos 1")).and(otherwise.not()));
+    // One of them failed in another way then: it stays known, and every report says so.
+    let start = reasoned.find("\"actual\": \"").expect("an entry");
+    let changed = reasoned[..start].to_owned()
+        + &reasoned[start..].replacen("\"actual\": \"", "\"actual\": \"silence, ", 1);
+    fs::write(bench.path("b.json"), changed).expect("written");
+    let said = || {
+        contains("b.json: 4 known (1 otherwise than blessed)")
+            .and(contains("it fails otherwise than when it was blessed: then silence, "))
+    };
+    held("run").args(["--report", "markdown=m.md"]).assert().success().stdout(said());
+    let page = fs::read_to_string(bench.path("m.md")).expect("written");
+    assert!(said().eval(&page), "{page}");
     // A failure that nobody blessed.
     let without = reasoned.replacen("wrong (v5)", "wrnog (v5)", 1);
     fs::write(bench.path("b.json"), &without).expect("written");
