@@ -212,8 +212,9 @@ impl Conn {
         self.interests.unknown = false;
     }
 
-    /// The broker goes on with a session: that of an earlier connection, if that was seen.
-    pub fn go_on(&mut self, before: Option<&Self>) {
+    /// The broker goes on with a session: that of an earlier connection, if that was seen. `at_client`: what
+    /// the client has read is known.
+    pub fn go_on(&mut self, before: Option<&Self>, at_client: bool) {
         let Some(before) = before else {
             self.client.flights.add(Flights::unseen());
             self.broker.flights.add(Flights::unseen());
@@ -225,6 +226,8 @@ impl Conn {
         self.broker.flights.add(before.broker.flights.resumed());
         // What a broker writes before it takes note of an end is lost, and is sent again with DUP.
         self.broker.flights.sent_unseen = true;
+        // What acknowledges it may never have come to the client either.
+        self.client.flights.sent_unseen = !at_client;
         self.interests.add(before.interests.resumed());
         self.retained.clone_from(&before.retained);
         self.retained_unknown = before.retained_unknown;

@@ -145,7 +145,7 @@ impl Exchange {
         if accepted && answer.session_present {
             let before = self.before(&known);
             let kept = before.filter(|(_, prior)| matches!(prior, Prior::Kept { .. }));
-            known.go_on(kept.map(|(before, _)| before));
+            known.go_on(kept.map(|(before, _)| before), self.sight.at_client);
         } else if accepted {
             known.start_afresh();
         }

@@ -56,7 +56,8 @@ pub(super) struct Flights {
     pub unknown: bool,
     /// The sender may know of more.
     pub unknown_to_sender: bool,
-    /// The sender may have sent what the receiver was not there for any more: nobody saw it.
+    /// The sender may have sent what nobody saw, or may not have read that it was acknowledged: it ended with
+    /// its connection.
     pub sent_unseen: bool,
     counts: BTreeMap<PacketId, Count>,
     used: BTreeSet<PacketId>,
