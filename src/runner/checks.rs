@@ -63,6 +63,11 @@ impl Checks {
         self.raw.remove(&conn);
     }
 
+    /// Raw bytes that a client sent are the beginning of a packet so far, or could not be read.
+    pub fn unfinished(&self, conn: u32) -> bool {
+        self.raw.contains_key(&conn)
+    }
+
     /// The broker may have forgotten its sessions.
     pub fn restarted(&mut self) {
         self.exchange.restarted();

@@ -3,7 +3,7 @@
 //! Decides nothing; the schedule hands the finished list on as a whole, so that the events of
 //! cases that run beside each other do not mix.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ struct State {
     /// Probes that came: client and topic.
     probes: Vec<(String, TopicName)>,
     checks: Checks,
+    /// Connections on which a CONNECT goes out in raw pieces and is not whole yet.
+    connecting: BTreeSet<u32>,
 }
 
 /// Connections of the runner's own are numbered from here: they are no clients of the case.
@@ -73,7 +75,9 @@ struct Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.recorder.0.state.lock().checks.ended(self.conn);
+        let mut state = self.recorder.0.state.lock();
+        state.checks.ended(self.conn);
+        state.connecting.remove(&self.conn);
     }
 }
 
@@ -224,8 +228,7 @@ impl Recorder {
                 }
                 _ => {}
             }
-            let line = print(&tapped.content, &tapped.bytes, version);
-            let bytes = recorder.shown(&tapped);
+            let (line, bytes) = recorder.shown(conn, &tapped, version);
             let wire = WireEvent { client: client.clone(), conn, side, line, bytes };
             recorder.wire(wire, tapped.at);
             watched.recorder.check(conn, &client, &tapped);
@@ -249,7 +252,14 @@ impl Recorder {
     /// Lets the checks see a packet, and says in the log what the broker broke with it.
     fn check(&self, conn: u32, client: &str, tapped: &Tapped<'_>) {
         let at = self.seconds(tapped.at);
-        let found = self.0.state.lock().checks.see(conn, tapped, at);
+        let found = {
+            let mut state = self.0.state.lock();
+            let found = state.checks.see(conn, tapped, at);
+            if !state.checks.unfinished(conn) {
+                state.connecting.remove(&conn);
+            }
+            found
+        };
         for violation in found {
             let line = format!("breaks {}: {violation}", violation.check.name);
             let shown = if conn < OWN { conn } else { 0 };
@@ -276,23 +286,42 @@ impl Recorder {
         self.0.state.lock().checks.breaches()
     }
 
-    /// The bytes of a packet, its secrets overwritten; `None` where they cannot be told from the rest.
-    fn shown(&self, tapped: &Tapped<'_>) -> Option<Bytes> {
-        let bytes = match &tapped.content {
+    /// A packet in notation, and its bytes with its secrets overwritten; `None` where they cannot be told
+    /// from the rest.
+    fn shown(&self, conn: u32, tapped: &Tapped<'_>, version: ProtocolVersion) -> (String, Option<Bytes>) {
+        let Tapped { bytes, content, .. } = tapped;
+        if matches!(content, Content::Raw) && self.is_of_connect(conn, bytes) {
+            let first = if is_connect(bytes) { text::hex(&bytes[..1]) } else { "…".to_owned() };
+            let many = text::plural(bytes.len(), "byte");
+            return (format!("hex {first} ({many} of a CONNECT, not shown)"), None);
+        }
+        let shown = match content {
             Content::Packet(Packet::Connect(connect)) => match &connect.password {
                 // The last field of a CONNECT.
-                Some(password) if tapped.bytes.ends_with(password) => {
-                    let kept = tapped.bytes.len() - password.len();
+                Some(password) if bytes.ends_with(password) => {
+                    let kept = bytes.len() - password.len();
                     let stars = std::iter::repeat_n(STAR, password.len());
-                    tapped.bytes[..kept].iter().copied().chain(stars).collect()
+                    Some(bytes[..kept].iter().copied().chain(stars).collect())
                 }
-                Some(_) => return None,
-                None => tapped.bytes.to_vec(),
+                Some(_) => None,
+                None => Some(bytes.to_vec()),
             },
-            Content::Raw if is_connect(&tapped.bytes) => return None,
-            _ => tapped.bytes.to_vec(),
+            _ => Some(bytes.to_vec()),
         };
-        Some(self.overwrite(bytes).into())
+        let shown: Option<Bytes> = shown.map(|bytes| self.overwrite(bytes).into());
+        // What is no packet is printed from its bytes.
+        let line = print(content, shown.as_ref().unwrap_or(bytes), version);
+        (line, shown)
+    }
+
+    /// Whether raw bytes belong to a CONNECT, which may hold a password anywhere: they begin like one, or
+    /// follow on such a beginning before a packet is whole.
+    fn is_of_connect(&self, conn: u32, bytes: &[u8]) -> bool {
+        let mut state = self.0.state.lock();
+        if is_connect(bytes) {
+            state.connecting.insert(conn);
+        }
+        state.connecting.contains(&conn)
     }
 
     /// The bytes with an asterisk in place of each byte of a secret of this run.
@@ -320,7 +349,7 @@ impl Recorder {
     }
 }
 
-/// One packet in notation, its credentials hidden.
+/// One packet in notation, its credentials hidden; or its bytes, where it is none.
 pub fn print(content: &Content<'_>, bytes: &Bytes, version: ProtocolVersion) -> String {
     match content {
         Content::Packet(Packet::Connect(connect)) if connect.password.is_some() => {
@@ -330,10 +359,6 @@ pub fn print(content: &Content<'_>, bytes: &Bytes, version: ProtocolVersion) -> 
             notation::print(&Packet::Connect(connect), version)
         }
         Content::Packet(packet) => notation::print(packet, version),
-        // Raw bytes of the CONNECT type may hold a password anywhere.
-        Content::Raw if is_connect(bytes) => {
-            format!("hex {} ({} bytes of a CONNECT, not shown)", text::hex(&bytes[..1]), bytes.len())
-        }
         Content::Raw => format!("hex {}", text::hex(bytes)),
         Content::Malformed(error) => malformed(error, bytes),
     }
@@ -378,5 +403,42 @@ mod tests {
         assert!(!all.contains(&shown) && all.contains(&hex(b" ***********")), "{all}");
         assert!(!all.contains("open sesame") && !all.contains("0123456789abcdef"), "{all}");
         assert!(all.contains("bob") && all.contains(HIDDEN), "{all}");
+    }
+
+    #[tokio::test]
+    async fn raw_pieces_of_a_connect_and_secrets_in_raw_bytes_are_hidden() {
+        let case = CaseId { file: "a.yaml".into(), scenario: "s".into(), variant: String::new(), row: None };
+        let recorder = Recorder::new(case, 0.0);
+        recorder.hide(&["0123456789abcdef".to_owned()]);
+        let tap = recorder.tap("bob", ProtocolVersion::V311);
+        let raw = |bytes: &'static [u8]| tap.record(Direction::Out, Bytes::from_static(bytes), Content::Raw);
+        raw(b"\x10");
+        raw(b"\x1a\x00\x04MQTT\x04\xc2\x00\x00");
+        raw(b"\x00\x01c\x00\x03bob\x00\x06");
+        raw(b"sesame");
+        // The CONNECT is whole now.
+        raw(b"\x30\x13\x00\x01t0123456789abcdef");
+        raw(b"\xc0\x00");
+        let lines: Vec<String> = recorder
+            .finish()
+            .into_iter()
+            .filter_map(|event| match event.kind {
+                EventKind::Wire { wire, .. } => Some((wire.line, wire.bytes)),
+                _ => None,
+            })
+            .map(|(line, bytes)| format!("{line} | {}", bytes.map(|bytes| hex(&bytes)).unwrap_or_default()))
+            .collect();
+        let stars = ["2a"; 16].join(" ");
+        assert_eq!(
+            lines,
+            [
+                "hex 10 (1 byte of a CONNECT, not shown) | ".to_owned(),
+                "hex 1a (11 bytes of a CONNECT, not shown) | ".to_owned(),
+                "hex … (10 bytes of a CONNECT, not shown) | ".to_owned(),
+                "hex … (6 bytes of a CONNECT, not shown) | ".to_owned(),
+                format!("hex 30 13 00 01 74 {stars} | 30 13 00 01 74 {stars}"),
+                "hex c0 00 | c0 00".to_owned(),
+            ]
+        );
     }
 }
