@@ -52,17 +52,10 @@ impl Found {
 pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &Recorder) -> Outcome {
     let Found { info, trouble, seconds, mechanism, mut notes, breaches } = found;
     let known = case.known.iter().find(|known| applies(known, broker));
+    let met = trouble.is_none();
     let mut unmet = false;
     let (verdict, why) = match trouble {
-        None => {
-            if let Some(known) = known {
-                notes.push(format!(
-                    "a surprise: it passed, though {} was known to fail: {}",
-                    known.broker, known.reason
-                ));
-            }
-            (Verdict::Passed, None)
-        }
+        None => (Verdict::Passed, None),
         Some(Trouble::Skipped(reason)) => {
             (Verdict::Skipped, Some(Explanation { actual: reason, ..Explanation::default() }))
         }
@@ -86,17 +79,23 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
         },
     };
     let (verdict, why, hinted) = match (verdict, breaches.split_first()) {
-        // A row of a table is about rights; the rest is only mentioned.
+        // A row of a table is about rights; the rest is only mentioned. What is known of the scenario is
+        // another matter: a baseline holds known breaches.
         (Verdict::Passed, Some((first, more))) if info.id.row.is_none() => {
             notes.extend(more.iter().map(mention));
-            let verdict = if known.is_some() { Verdict::Known } else { Verdict::Failed };
-            (verdict, Some(broken(case, first)), false)
+            (Verdict::Failed, Some(broken(case, first)), false)
         }
         _ => {
             notes.extend(breaches.iter().map(mention));
             (verdict, why, true)
         }
     };
+    if let (Verdict::Passed, true, Some(known)) = (verdict, met, known) {
+        notes.push(format!(
+            "a surprise: it passed, though {} was known to fail: {}",
+            known.broker, known.reason
+        ));
+    }
     let why = why.map(|mut why| {
         if let (Verdict::Failed, Some(author), true) = (verdict, &case.hint, hinted) {
             why.hint = Some(why.hint.map_or_else(|| author.clone(), |found| format!("{found}. {author}")));
@@ -150,7 +149,56 @@ fn applies(known: &Known, broker: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::path::Path;
+
     use super::*;
+    use crate::check::CHECKS;
+    use crate::check::statements::Standard;
+    use crate::diagnostic::Source;
+    use crate::scenario::{LoadOptions, ScenarioFiles, load};
+
+    struct NoFiles;
+
+    impl ScenarioFiles for NoFiles {
+        fn read(&self, _: &Path) -> io::Result<String> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// The verdict and notes of a scenario known to fail, with the rules that the broker broke meanwhile.
+    fn judged(trouble: Option<Trouble>, breaches: Vec<Breach>) -> (Verdict, Vec<String>) {
+        let text = "lab: 1\nscenarios:\n- id: a\n  name: n\n  known: {mosquitto 2.0: it stalls}\n  clients: {a: {}}\n  steps:\n  - a: connect\n";
+        let loaded = load(&Source::new("lab.yaml", text), &NoFiles, &LoadOptions::default());
+        let case = loaded.cases.first().expect("a case");
+        let info = case_info(case);
+        let recorder = Recorder::new(info.id.clone(), 0.0);
+        let found = Found { info, trouble, seconds: 0.0, mechanism: None, notes: Vec::new(), breaches };
+        let outcome = judge(case, "mosquitto 2.0.11", false, found, &recorder);
+        (outcome.verdict, outcome.notes)
+    }
+
+    #[test]
+    fn a_broken_rule_is_not_what_is_known_of_a_scenario() {
+        let violation = Violation {
+            check: &CHECKS[0],
+            standard: Standard::V5,
+            statements: Vec::new(),
+            sentence: "the broker sends what it must not".into(),
+            conn: 1,
+            line: "PUBLISH t".into(),
+            at: 0.0,
+        };
+        let breach = || vec![Breach { violation: violation.clone(), packets: Vec::new() }];
+        assert_eq!(judged(None, breach()), (Verdict::Failed, Vec::new()));
+        let (verdict, notes) = judged(None, Vec::new());
+        assert_eq!(verdict, Verdict::Passed);
+        assert!(notes[0].starts_with("a surprise: it passed"), "{notes:?}");
+        let failed = Trouble::Failed(Box::default());
+        let (verdict, notes) = judged(Some(failed), breach());
+        assert_eq!(verdict, Verdict::Known);
+        assert!(notes[0].starts_with("the broker breaks"), "{notes:?}");
+    }
 
     #[test]
     fn known_deviations_are_of_a_broker_and_its_versions() {
