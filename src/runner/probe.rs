@@ -289,18 +289,34 @@ impl<'t> Asker<'t> {
 
     async fn retains(&self) -> Result<String, String> {
         let topic = self.topic("retained")?;
-        let elsewhere = || fence::subscribe_to(&format!("{}/elsewhere", self.prefix), QoS::AtMostOnce);
+        let elsewhere = fence::subscribe_to(&format!("{}/elsewhere", self.prefix), QoS::AtMostOnce)?;
         let keep =
             |payload: &'static str| Publish { retain: true, ..message(&topic, payload, self.acknowledged()) };
-        self.exchange(elsewhere()?, vec![keep("x")]).await?;
         let subscribe = fence::subscribe_to(topic.as_str(), QoS::AtMostOnce)?;
-        let (_, came) = self.exchange(subscribe, Vec::new()).await?;
+        let came = match self.exchange(elsewhere, vec![keep("x")]).await {
+            Ok(_) => self.exchange(subscribe, Vec::new()).await,
+            Err(why) => Err(why),
+        };
         // Taken away again, whatever came of it.
-        self.exchange(elsewhere()?, vec![keep("")]).await?;
+        let gone = self.tell(keep("")).await;
+        let (_, came) = came?;
+        gone?;
         match came.first() {
             Some(publish) if publish.retain => Ok("sent to a later subscriber".into()),
             Some(_) => Err("sent to a later subscriber, but not marked as retained".into()),
             None => Err("not sent to a later subscriber".into()),
+        }
+    }
+
+    /// Publishes one message, and nothing besides that could fail.
+    async fn tell(&self, publish: Publish) -> Result<(), String> {
+        let (mut client, _) = self.open(self.connect("pub")).await?;
+        let answer = timeout(PATIENCE, client.publish(publish)).await;
+        let _ = timeout(PATIENCE, client.disconnect(Disconnect::with_reason(ReasonCode::SUCCESS))).await;
+        match answer {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(lost)) => Err(format!("a retained message cannot be taken away: {lost}")),
+            Err(_) => Err("taking a retained message away is not acknowledged".into()),
         }
     }
 
@@ -369,6 +385,24 @@ impl<'t> Asker<'t> {
     }
 
     async fn keeps_sessions(&self) -> Result<String, String> {
+        let kept = self.comes_back().await;
+        // The session goes when it is begun anew, whatever came of it.
+        let gone = match self.open(self.connect("kept")).await {
+            Ok((client, _)) => {
+                let goodbye = Disconnect::with_reason(ReasonCode::SUCCESS);
+                let _ = timeout(PATIENCE, client.disconnect(goodbye)).await;
+                Ok(())
+            }
+            Err(why) => Err(why),
+        };
+        let told = |text: String| match &gone {
+            Ok(()) => text,
+            Err(why) => format!("{text}; the session may be left behind: {why}"),
+        };
+        kept.map(told).map_err(told)
+    }
+
+    async fn comes_back(&self) -> Result<String, String> {
         let topic = self.topic("kept")?;
         let mut connect = Connect { clean_start: false, ..self.connect("kept") };
         if self.version.is_v5() {
@@ -385,8 +419,6 @@ impl<'t> Asker<'t> {
             _ => false,
         };
         drop(client);
-        // The session goes when it is begun anew.
-        let _ = self.open(self.connect("kept")).await;
         match (answer.session_present, came) {
             (true, true) => Ok("present after a reconnect, with what came meanwhile".into()),
             // What scenarios will find fault with is there all the same.
