@@ -23,6 +23,10 @@ use crate::text;
 
 /// Wire events of one case that are kept; of a longer case the rest is only counted.
 const WIRE_EVENTS: usize = 50_000;
+/// Bytes of lines and packets of one case that are kept; of what comes after that only the beginning.
+const WIRE_BYTES: usize = 64 << 20;
+/// Characters of a line beyond [`WIRE_BYTES`].
+const LINE_SHOWN: usize = 200;
 /// Lines that an explanation shows.
 const LAST_LINES: usize = 24;
 /// How payloads begin that the runner publishes to show what a client may receive.
@@ -49,7 +53,9 @@ struct Shared {
 struct State {
     events: Vec<Event>,
     wire: usize,
+    wire_bytes: usize,
     dropped: usize,
+    cut: usize,
     last: VecDeque<String>,
     secrets: Vec<String>,
     /// Connections so far, and the latest of each client.
@@ -120,6 +126,14 @@ impl Recorder {
         wire.line = self.redact(wire.line);
         let at = self.seconds(at);
         let mut state = self.0.state.lock();
+        let size = wire.line.len() + wire.bytes.as_ref().map_or(0, Bytes::len);
+        let fits = state.wire_bytes.saturating_add(size) <= WIRE_BYTES;
+        // Short ones stay whole: there are at most WIRE_EVENTS of them.
+        let large = size > LINE_SHOWN;
+        if large && !fits {
+            wire.line = text::cut_line(&wire.line, LINE_SHOWN).into_owned();
+            wire.bytes = None;
+        }
         if state.last.len() == LAST_LINES {
             state.last.pop_front();
         }
@@ -129,6 +143,11 @@ impl Recorder {
             return;
         }
         state.wire += 1;
+        if large && !fits {
+            state.cut += 1;
+        } else {
+            state.wire_bytes += size;
+        }
         state.events.push(Event { at, kind: EventKind::Wire { case: self.0.case.clone(), wire } });
     }
 
@@ -182,13 +201,16 @@ impl Recorder {
 
     /// Takes all events out, in the order of their times: the broker's log comes late.
     pub fn finish(&self) -> Vec<Event> {
-        let dropped = self.0.state.lock().dropped;
-        if dropped > 0 {
-            self.note(format!(
-                "{}: {} more are not in this log",
-                self.0.case,
-                text::plural(dropped, "packet")
-            ));
+        let (dropped, cut) = {
+            let state = self.0.state.lock();
+            (state.dropped, state.cut)
+        };
+        let more =
+            (dropped > 0).then(|| format!("{} more are not in this log", text::plural(dropped, "packet")));
+        let cut = (cut > 0).then(|| format!("{} without the bytes", text::plural(cut, "large packet")));
+        let less: Vec<String> = more.into_iter().chain(cut).collect();
+        if !less.is_empty() {
+            self.note(format!("{}: {}", self.0.case, less.join(", ")));
         }
         let mut events = std::mem::take(&mut self.0.state.lock().events);
         events.sort_by(|a, b| a.at.total_cmp(&b.at));
@@ -440,5 +462,34 @@ mod tests {
                 "hex c0 00 | c0 00".to_owned(),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn large_packets_are_cut_when_many_bytes_are_kept() {
+        let case = CaseId { file: "a.yaml".into(), scenario: "s".into(), variant: String::new(), row: None };
+        let recorder = Recorder::new(case, 0.0);
+        let packet = |line: String, bytes: usize| {
+            let bytes = Some(Bytes::from(vec![0; bytes]));
+            let wire = WireEvent { client: "bob".into(), conn: 1, side: WireSide::Sent, line, bytes };
+            recorder.wire(wire, Instant::now());
+        };
+        packet("x".repeat(1 << 20), WIRE_BYTES - (1 << 20));
+        packet("y".repeat(300), 100);
+        packet("PINGREQ".into(), 2);
+        let mut kept = Vec::new();
+        let mut notes = Vec::new();
+        for event in recorder.finish() {
+            match event.kind {
+                EventKind::Wire { wire: WireEvent { line, bytes, .. }, .. } => {
+                    kept.push((line.len(), bytes.map(|bytes| bytes.len())));
+                }
+                EventKind::Note { text } => notes.push(text),
+                _ => {}
+            }
+        }
+        let cut = text::cut_line(&"y".repeat(300), LINE_SHOWN).len();
+        assert_eq!(kept, [(1 << 20, Some(WIRE_BYTES - (1 << 20))), (cut, None), (7, Some(2))]);
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].ends_with(": 1 large packet without the bytes"), "{notes:?}");
     }
 }
