@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use tokio::sync::Mutex;
@@ -38,6 +38,24 @@ pub struct Session<'a> {
     pub options: &'a RunOptions,
     /// How far the broker's order can be trusted.
     pub order: Order,
+    /// Why a broker at an address does not answer any more, once that was seen.
+    pub gone: OnceLock<String>,
+}
+
+impl Session<'_> {
+    /// A broker at an address may have been brought down by the case before: it is asked before each, and
+    /// one that does not answer is not judged any more.
+    async fn unanswering(&self, target: &Target) -> Option<String> {
+        if self.plan.own_broker() {
+            return None;
+        }
+        if self.gone.get().is_none()
+            && let Err(why) = fence::answers(target).await
+        {
+            let _ = self.gone.set(why);
+        }
+        self.gone.get().cloned()
+    }
 }
 
 /// The name of a case, its row left out.
@@ -133,6 +151,10 @@ async fn perform(
             return Found::all(case, rows, &trouble);
         }
     };
+    if let Some(why) = session.unanswering(&target).await {
+        let trouble = Trouble::errored(&case.span, "a broker that answers", why);
+        return Found::all(case, rows, &trouble);
+    }
     recorder.hide(&target.secrets());
     if target.prepared.is_some() {
         recorder.own_broker(case);

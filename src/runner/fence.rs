@@ -114,16 +114,27 @@ pub fn message(topic: &TopicName, payload: impl Into<Bytes>, qos: QoS) -> Publis
     }
 }
 
+/// Whether the broker lets a control client in and has a message go round: why not.
+pub async fn answers(target: &Target) -> Result<(), String> {
+    let [account, _] = target.control_accounts();
+    let client = connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, None).await?;
+    Control::new(client, &format!("mqttlab/answers/{}", &secret()[..8])).await?.round().await
+}
+
 impl Control {
+    async fn new(mut client: Client, topic: &str) -> Result<Self, String> {
+        subscribe_control(&mut client, topic, QoS::AtMostOnce).await?;
+        let topic = TopicName::new(topic).map_err(|error| error.to_string())?;
+        Ok(Self { client, topic, count: 0 })
+    }
+
     /// Connects and subscribes to the sentinels.
     pub async fn connect(target: &Target, topic: &str, tap: Tap) -> Result<Self, String> {
         let [account, _] = target.control_accounts();
         // 3.1.1 is what every broker speaks.
-        let mut client =
+        let client =
             connect_control(target, account.as_ref(), "control", ProtocolVersion::V311, Some(tap)).await?;
-        subscribe_control(&mut client, topic, QoS::AtMostOnce).await?;
-        let topic = TopicName::new(topic).map_err(|error| error.to_string())?;
-        Ok(Self { client, topic, count: 0 })
+        Self::new(client, topic).await
     }
 
     /// Sends a sentinel and waits until it has come back.

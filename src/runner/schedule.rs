@@ -5,6 +5,7 @@ use std::any::Any;
 use std::cmp::Reverse;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
@@ -47,7 +48,7 @@ pub fn run(
     });
     let order = measure(&plan, cases, sink)?;
     plan.keep.clone_from(&options.keep_files);
-    let session = Session { plan: &plan, options, order };
+    let session = Session { plan: &plan, options, order, gone: OnceLock::new() };
     let complete = run_all(&session, cases, began, sink);
     let seconds = began.elapsed().as_secs_f64();
     sink(Event { at: seconds, kind: EventKind::RunFinished { seconds, complete } });

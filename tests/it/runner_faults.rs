@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mqttlab::broker::server::Medium;
 use mqttlab::diagnostic::{Diagnostic, Source};
@@ -495,4 +495,22 @@ fn a_broker_that_acknowledges_and_closes_has_closed() {
         + "  steps:\n  - pub: {publish: a/1, qos: 1, expect: closed}\n  - pub: receives_nothing\n";
     let found = outcomes(&yaml, &faulty(OPEN, Arc::new(fault)));
     assert_eq!(verdicts(&found), BTreeMap::from([(Verdict::Passed, 1)]), "{found:#?}");
+}
+
+#[test]
+fn a_broker_that_one_case_brings_down_is_not_judged_by_the_next() {
+    let down = AtomicBool::new(false);
+    let fault = move |_, _: &str, packet: &Packet| {
+        if is_publish(packet, "a/2") {
+            down.store(true, Ordering::Relaxed);
+        }
+        if down.load(Ordering::Relaxed) { Deed::Swallow } else { Deed::Pass }
+    };
+    let (start, scenario) = STEPS.split_once("- id: quiet").expect("a scenario");
+    let after = scenario.replace("a/2", "a/3");
+    let yaml = format!("{start}- id: first{scenario}- id: second{after}- id: third{after}");
+    let found = outcomes(&yaml, &faulty(OPEN, Arc::new(fault)));
+    let ends: Vec<_> = found.iter().map(|one| one.verdict).collect();
+    assert_eq!(ends, [Verdict::Failed, Verdict::Errored, Verdict::Errored], "{found:#?}");
+    assert!(found[2].why.as_ref().is_some_and(|why| why.expected.contains("answers")), "{found:#?}");
 }
