@@ -4,8 +4,7 @@
 //! what `mqttlab run` shows. Says nothing about other brokers.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,11 +14,14 @@ use mqttlab::record::Verdict;
 use mqttlab::report::{Console, ConsoleOptions, Report as _, Tally};
 use mqttlab::runner::{self, Clock, RunOptions, Transport};
 use mqttlab::scenario::op::{Op, WireAlternative, WireStepKind};
-use mqttlab::scenario::{self, Body, Case, EngineKind, LoadOptions, ScenarioFiles};
+use mqttlab::scenario::{self, Body, Case, EngineKind, LoadOptions};
 use paper::Paper;
+use scenario_files::{Beside, yaml_files};
 
 #[path = "it/support/paper.rs"]
 mod paper;
+#[path = "it/support/scenario_files.rs"]
+mod scenario_files;
 
 /// Cases that wait longer than this run under virtual time only.
 const LONGEST_REAL_WAIT: Duration = Duration::from_secs(2);
@@ -33,31 +35,6 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     let trials = yaml_files(Path::new("scenarios")).iter().flat_map(|path| trials(path)).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-/// All scenario files below a folder, in order of their paths.
-fn yaml_files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    for entry in entries {
-        let path = entry.expect("a readable folder").path();
-        if path.is_dir() {
-            found.extend(yaml_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
-/// Files that a scenario names, relative to it.
-struct Beside<'a>(&'a Path);
-
-impl ScenarioFiles for Beside<'_> {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        fs::read_to_string(self.0.parent().unwrap_or(Path::new(".")).join(path))
-    }
 }
 
 /// `labs/will · id · v5`, and the same in other ways; of a file with errors, one that shows them.

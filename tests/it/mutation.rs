@@ -9,8 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -20,7 +19,9 @@ use mqttlab::check::CHECKS;
 use mqttlab::diagnostic::{Source, has_errors};
 use mqttlab::record::{EventKind, Verdict, WireEvent, WireSide};
 use mqttlab::runner::{self, Clock, RunOptions};
-use mqttlab::scenario::{self, Case, LoadOptions, ScenarioFiles};
+use mqttlab::scenario::{self, Case, LoadOptions};
+
+use crate::support::scenario_files::{Beside, yaml_files};
 
 const FIXTURE: &str = "fixtures/mutations.txt";
 
@@ -36,28 +37,6 @@ const HEADER: &str = "\
 #   SCENARIO = FAULT
 #   SCENARIO - why nothing can break it
 ";
-
-struct Beside<'a>(&'a Path);
-
-impl ScenarioFiles for Beside<'_> {
-    fn read(&self, path: &Path) -> io::Result<String> {
-        fs::read_to_string(self.0.parent().unwrap_or(Path::new(".")).join(path))
-    }
-}
-
-fn yaml_files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-        let path = entry.expect("a readable folder").path();
-        if path.is_dir() {
-            found.extend(yaml_files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "yaml") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
 
 /// All conformance scenarios by their names in the fixture.
 fn conformance() -> BTreeMap<String, Case> {

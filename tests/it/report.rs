@@ -20,12 +20,13 @@ fn text(record: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn events(record: &str) -> Vec<Event> {
+/// A recorded log.
+pub fn events(record: &str) -> Vec<Event> {
     json::read(&text(record)).unwrap_or_else(|error| panic!("{record}: {error}"))
 }
 
 /// What a report writes of these events.
-fn written(make: impl FnOnce(Box<Paper>) -> Box<dyn Report>, events: &[Event]) -> String {
+pub fn written(make: impl FnOnce(Box<Paper>) -> Box<dyn Report>, events: &[Event]) -> String {
     let paper = Paper::default();
     let mut report = make(Box::new(paper.clone()));
     for event in events {

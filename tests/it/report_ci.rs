@@ -1,35 +1,18 @@
 //! The reports for CI, made from recorded event logs: Markdown, TAP 14, GitHub's annotations, and what
 //! `mqttlab merge` makes of the logs of shards. Nothing here runs a broker.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
 use mqttlab::record::{Event, EventKind, Outcome, RunPlan, Shard, Verdict};
 use mqttlab::report::merge::{MergeError, Part, merge};
-use mqttlab::report::{Annotations, Console, ConsoleOptions, Junit, Markdown, Report, Tally, Tap, json};
+use mqttlab::report::{Annotations, Console, ConsoleOptions, Junit, Markdown, Tally, Tap, json};
 
-use crate::support::paper::Paper;
+use crate::report::{events, written};
 use crate::support::skip::skipped;
 
 const RECORDS: [&str; 5] = ["mixed", "passed", "interrupted", "broker_died", "hostile"];
-
-fn events(record: &str) -> Vec<Event> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/records/{record}.jsonl"));
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    json::read(&text).unwrap_or_else(|error| panic!("{record}: {error}"))
-}
-
-fn written(make: impl FnOnce(Box<Paper>) -> Box<dyn Report>, events: &[Event]) -> String {
-    let paper = Paper::default();
-    let mut report = make(Box::new(paper.clone()));
-    for event in events {
-        report.event(event).expect("paper takes everything");
-    }
-    report.finish().expect("paper takes everything");
-    paper.text()
-}
 
 fn markdown(events: &[Event]) -> String {
     written(|out| Box::new(Markdown::new(out, "--broker mosquitto")), events)

@@ -12,5 +12,6 @@ pub mod paho;
 pub mod paper;
 pub mod pki;
 pub mod random;
+pub mod scenario_files;
 pub mod skip;
 pub mod ws;
