@@ -19,6 +19,15 @@ pub struct Comparison {
     wires: BTreeMap<CaseId, Wires>,
 }
 
+/// The name of a run beside those before it: the same broker again is `bundled (2)`.
+pub fn unique(target: &str, before: &[String]) -> String {
+    let same = |name: &&String| *name == target || name.starts_with(&format!("{target} ("));
+    match before.iter().filter(same).count() {
+        0 => target.to_owned(),
+        before => format!("{target} ({})", before + 1),
+    }
+}
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -201,11 +210,8 @@ impl Comparison {
     }
 
     fn started(&mut self, target: &str, cases: usize) {
-        let same = |run: &&Run| run.target == target || run.target.starts_with(&format!("{target} ("));
-        let target = match self.runs.iter().filter(same).count() {
-            0 => target.to_owned(),
-            before => format!("{target} ({})", before + 1),
-        };
+        let names: Vec<String> = self.runs.iter().map(|run| run.target.clone()).collect();
+        let target = unique(target, &names);
         let counts = BTreeMap::new();
         self.runs.push(Run { target, cases, counts, seconds: 0.0, complete: false });
         self.wires.clear();

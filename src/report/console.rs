@@ -34,7 +34,7 @@ pub struct ConsoleOptions {
     pub trace: bool,
     /// A progress bar on stderr.
     pub progress: bool,
-    /// Arguments that the repeating command needs besides file and `--only`.
+    /// Arguments that the repeating command needs besides file and `--only`, where the log does not say.
     pub again: String,
 }
 
@@ -88,7 +88,7 @@ impl Console {
         let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, plan, .. } = kind else {
             return Ok(());
         };
-        self.context.target.clone_from(target);
+        self.context = Context::of(target, plan.as_ref(), &self.options.again);
         let time = if *virtual_time { ", virtual time" } else { "" };
         let shard = plan.as_ref().and_then(|plan| plan.shard);
         let shard = shard.map_or(String::new(), |shard| format!(", shard {shard}"));

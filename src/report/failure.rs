@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::paint::{BOLD, DIM, Paint, label};
-use crate::record::{Outcome, Place};
+use crate::record::{Outcome, Place, RunPlan};
 use crate::text::{cut_line, escape};
 
 /// Characters of a source line that are shown.
@@ -19,6 +19,14 @@ pub struct Context {
     pub target: String,
     /// Arguments that the repeating command needs besides file and `--only`.
     pub again: String,
+}
+
+impl Context {
+    /// Of a run: its plan knows the arguments, `given` are those where a log has none.
+    pub fn of(target: &str, plan: Option<&RunPlan>, given: &str) -> Self {
+        let again = plan.map_or(given, |plan| &plan.again);
+        Self { target: target.to_owned(), again: again.to_owned() }
+    }
 }
 
 /// `FAIL [0.004s] lab3 · acl · row 2  bob publishes …   [mosquitto 2.0.11, v5]`

@@ -19,15 +19,15 @@ const MESSAGE: usize = 8 * 1024;
 /// The annotations.
 pub struct Annotations {
     out: Output,
+    again: String,
     context: Context,
     tally: Tally,
 }
 
 impl Annotations {
-    /// Annotations in the making; `again` as in [`Context`].
+    /// Annotations in the making; `again` as [`Context::of`] takes it.
     pub fn new(out: Output, again: &str) -> Self {
-        let context = Context { target: String::new(), again: again.to_owned() };
-        Self { out, context, tally: Tally::default() }
+        Self { out, again: again.to_owned(), context: Context::default(), tally: Tally::default() }
     }
 
     fn case(&mut self, outcome: &Outcome) -> io::Result<()> {
@@ -80,12 +80,12 @@ impl Annotations {
 
 impl Report for Annotations {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if let EventKind::RunStarted { target, .. } = &event.kind {
+        if let EventKind::RunStarted { target, plan, .. } = &event.kind {
             if !self.context.target.is_empty() {
                 self.close_run()?;
             }
             self.tally = Tally::default();
-            self.context.target.clone_from(target);
+            self.context = Context::of(target, plan.as_ref(), &self.again);
         }
         self.tally.event(event);
         match &event.kind {

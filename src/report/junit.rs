@@ -1,5 +1,5 @@
-//! JUnit XML, as quick-junit writes it: a suite a file, a test case a case or table row. A known
-//! deviation counts as skipped. A run that was cut short holds a suite that errors.
+//! JUnit XML, as quick-junit writes it: a suite a file (of several runs: and broker), a test case a case or
+//! table row. A known deviation counts as skipped. A run that was cut short holds a suite that errors.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use quick_junit::{NonSuccessKind, Property, Report as Document, TestCase, TestCaseStatus, TestSuite};
 
+use super::comparison;
 use super::failure::{self, Context};
 use super::{Output, Report, Tally};
 use crate::record::{Event, EventKind, Outcome, Verdict};
@@ -17,26 +18,32 @@ use crate::text::escape;
 pub struct Junit {
     out: Output,
     context: Context,
+    again: String,
     tally: Tally,
     run: Vec<(&'static str, String)>,
-    suites: IndexMap<String, (TestSuite, Duration)>,
+    /// What each run tested; equal names are told apart.
+    targets: Vec<String>,
+    /// By number of the run, from 1, and file.
+    suites: IndexMap<(usize, String), (TestSuite, Duration)>,
 }
 
 impl Junit {
-    /// A report in the making; `again` as in [`Context`].
+    /// A report in the making; `again` as [`Context::of`] takes it.
     pub fn new(out: Output, again: &str) -> Self {
         Self {
             out,
-            context: Context { target: String::new(), again: again.to_owned() },
+            context: Context::default(),
+            again: again.to_owned(),
             tally: Tally::default(),
             run: Vec::new(),
+            targets: Vec::new(),
             suites: IndexMap::new(),
         }
     }
 
     fn add(&mut self, outcome: &Outcome) {
         let file = &outcome.case.id.file;
-        let (suite, time) = self.suites.entry(file.clone()).or_insert_with(|| {
+        let (suite, time) = self.suites.entry((self.targets.len(), file.clone())).or_insert_with(|| {
             let mut suite = TestSuite::new(xml(file));
             for (name, value) in &self.run {
                 suite.add_property(Property::new(*name, xml(value)));
@@ -65,8 +72,9 @@ impl Report for Junit {
     fn event(&mut self, event: &Event) -> io::Result<()> {
         self.tally.event(event);
         match &event.kind {
-            EventKind::RunStarted { mqttlab, target, seed, virtual_time, .. } => {
-                self.context.target.clone_from(target);
+            EventKind::RunStarted { mqttlab, target, seed, virtual_time, plan, .. } => {
+                self.context = Context::of(target, plan.as_ref(), &self.again);
+                self.targets.push(comparison::unique(target, &self.targets));
                 self.run = vec![
                     ("mqttlab", mqttlab.clone()),
                     ("target", target.clone()),
@@ -84,8 +92,17 @@ impl Report for Junit {
         let mut document = Document::new("mqttlab");
         document.set_time(duration(self.tally.seconds));
         document.add_test_suites(self.missing());
-        for (_, (mut suite, time)) in std::mem::take(&mut self.suites) {
+        let several = self.targets.len() > 1;
+        for ((run, file), (mut suite, time)) in std::mem::take(&mut self.suites) {
             suite.set_time(time);
+            let target = run.checked_sub(1).and_then(|run| self.targets.get(run));
+            if let Some(target) = target.filter(|_| several) {
+                let name = xml(&format!("{file} [{target}]"));
+                for case in &mut suite.test_cases {
+                    case.set_classname(name.as_str());
+                }
+                suite.name = name.into();
+            }
             document.add_test_suite(suite);
         }
         document.serialize(&mut self.out).map_err(io::Error::other)?;

@@ -51,7 +51,7 @@ struct Run {
 }
 
 impl Markdown {
-    /// A document in the making; `again` as in [`Context`].
+    /// A document in the making; `again` as [`Context::of`] takes it.
     pub fn new(out: Output, again: &str) -> Self {
         Self { out, again: again.to_owned(), runs: Vec::new(), comparison: Comparison::default() }
     }
@@ -59,10 +59,10 @@ impl Markdown {
 
 impl Report for Markdown {
     fn event(&mut self, event: &Event) -> io::Result<()> {
-        if let EventKind::RunStarted { mqttlab, target, seed, virtual_time, .. } = &event.kind {
+        if let EventKind::RunStarted { mqttlab, target, seed, virtual_time, plan, .. } = &event.kind {
             self.runs.push(Run {
                 mqttlab: mqttlab.clone(),
-                context: Context { target: target.clone(), again: self.again.clone() },
+                context: Context::of(target, plan.as_ref(), &self.again),
                 seed: *seed,
                 virtual_time: *virtual_time,
                 ..Run::default()

@@ -318,6 +318,21 @@ fn every_run_of_a_log_must_come_to_its_end() {
 }
 
 #[test]
+fn suites_of_several_runs_are_of_one_broker_each() {
+    let mut log = two_brokers();
+    log.extend(two_brokers());
+    let xml = written(|out| Box::new(Junit::new(out, "")), &log);
+    let names: Vec<&str> =
+        xml.lines().filter_map(|line| line.trim().strip_prefix("<testsuite name=")).collect();
+    let unique: std::collections::BTreeSet<_> =
+        names.iter().filter_map(|name| name.split('"').nth(1)).collect();
+    assert_eq!((names.len(), unique.len()), (8, 8), "{names:?}");
+    assert!(unique.contains("labs/lab3.yaml [bundled (2)]"), "{unique:?}");
+    assert!(xml.contains(r#"classname="labs/lab3.yaml [mosquitto 2.0.11]""#), "{xml}");
+    assert!(!xml.contains(r#"classname="labs/lab3.yaml""#), "{xml}");
+}
+
+#[test]
 fn the_console_sums_up_each_run_on_its_own() {
     let console = |events: &[Event]| {
         let text = written(|out| Box::new(Console::new(out, ConsoleOptions::default())), events);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Excerpt, Outcome, Verdict, WireEvent};
+use crate::report::failure::Context;
 
 /// All verdicts, the bad ones first.
 pub const VERDICTS: [Verdict; 5] =
@@ -18,6 +19,8 @@ pub struct Book {
     pub runs: Vec<Run>,
     /// Every case and every row of a table, in the order in which they were first seen.
     pub cases: IndexMap<CaseId, Entry>,
+    /// Arguments of repeating commands, where a run does not say them.
+    pub again: String,
     /// What was seen while a case (rows together) ran, by case and run.
     pub tapes: BTreeMap<(CaseId, usize), Tape>,
     /// Lines of scenarios, by case without row.
@@ -33,6 +36,8 @@ pub struct Run {
     pub mqttlab: String,
     /// What was tested.
     pub target: String,
+    /// It, and what repeats a failure.
+    pub context: Context,
     /// Of all random choices.
     pub seed: u64,
     /// Cases that should run.
@@ -119,11 +124,13 @@ pub fn without_row(id: &CaseId) -> CaseId {
 impl Book {
     /// Takes the next event.
     pub fn event(&mut self, event: &Event) {
-        if let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, started, .. } = &event.kind
+        if let EventKind::RunStarted { mqttlab, target, seed, cases, virtual_time, started, plan } =
+            &event.kind
         {
             self.runs.push(Run {
                 mqttlab: mqttlab.clone(),
                 target: target.clone(),
+                context: Context::of(target, plan.as_ref(), &self.again),
                 seed: *seed,
                 cases: *cases,
                 virtual_time: *virtual_time,

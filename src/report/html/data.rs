@@ -17,7 +17,7 @@ use super::book::{Book, Entry, Run, Tape, without_row};
 use super::matrix::{key, letter};
 use super::visible;
 use crate::record::{CaseId, Excerpt, Explanation, Outcome, Place, WireSide};
-use crate::report::failure::{self, Context};
+use crate::report::failure;
 
 /// How much of a tape is kept.
 #[derive(Debug, Clone, Copy)]
@@ -76,10 +76,10 @@ pub struct Data {
 }
 
 /// The data in at most `room` bytes, if that can be.
-pub fn data(book: &Book, again: &Context, room: usize) -> io::Result<Data> {
+pub fn data(book: &Book, room: usize) -> io::Result<Data> {
     let mut last = None;
     for (remarkable, passed, left_out) in LEVELS {
-        let json = embedded(&Document::new(book, again, *remarkable, *passed))?;
+        let json = embedded(&Document::new(book, *remarkable, *passed))?;
         let fits = json.len() <= room;
         last = Some(Data { json, left_out: *left_out });
         if fits {
@@ -221,7 +221,6 @@ fn is_zero(count: &usize) -> bool {
 /// What a document is made with.
 struct Maker<'b> {
     book: &'b Book,
-    again: &'b Context,
     texts: Texts,
     tapes: Vec<TapeData>,
     made: BTreeMap<(CaseId, usize), usize>,
@@ -231,10 +230,9 @@ struct Maker<'b> {
 }
 
 impl Document {
-    fn new(book: &Book, again: &Context, remarkable: Detail, passed: Detail) -> Self {
+    fn new(book: &Book, remarkable: Detail, passed: Detail) -> Self {
         let mut maker = Maker {
             book,
-            again,
             texts: Texts::default(),
             tapes: Vec::new(),
             made: BTreeMap::new(),
@@ -345,7 +343,8 @@ impl Maker<'_> {
     fn end(&mut self, id: &CaseId, run: usize, outcome: &Outcome) -> EndData {
         let case = (without_row(id), run);
         let tape = self.made.get(&case).copied();
-        let bad = outcome.verdict.is_bad();
+        let context = self.book.runs.get(run).filter(|_| outcome.verdict.is_bad());
+        let again = context.map(|run| failure::again(outcome, &run.context));
         EndData {
             verdict: letter(outcome.verdict),
             unmet: outcome.unmet,
@@ -354,7 +353,7 @@ impl Maker<'_> {
             mechanism: outcome.mechanism.as_ref().map(|text| self.texts.seen(text)),
             notes: outcome.notes.iter().map(|note| self.texts.seen(note)).collect(),
             tape,
-            again: bad.then(|| self.texts.seen(&failure::again(outcome, self.again))),
+            again: again.map(|again| self.texts.seen(&again)),
         }
     }
 

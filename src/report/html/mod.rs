@@ -14,7 +14,6 @@ mod page;
 
 use std::io;
 
-use super::failure::Context;
 use super::{Output, Report};
 use crate::record::Event;
 use crate::text::{cut_line, escape};
@@ -23,14 +22,13 @@ use book::Book;
 /// The HTML report; written when the last run has ended.
 pub struct Html {
     out: Output,
-    again: Context,
     book: Book,
 }
 
 impl Html {
-    /// A page in the making; `again` are the arguments that a failure's repeating command needs.
+    /// A page in the making; `again` as `Context::of` takes it.
     pub fn new(out: Output, again: &str) -> Self {
-        Self { out, again: Context { again: again.to_owned(), ..Context::default() }, book: Book::default() }
+        Self { out, book: Book { again: again.to_owned(), ..Book::default() } }
     }
 }
 
@@ -42,7 +40,7 @@ impl Report for Html {
 
     fn finish(&mut self) -> io::Result<()> {
         self.book.sort();
-        let text = page::page(&self.book, &self.again)?;
+        let text = page::page(&self.book)?;
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
     }

@@ -38,7 +38,7 @@ const OPEN: usize = 12;
 const NAMED: usize = 60;
 
 /// The finished page.
-pub fn page(book: &Book, again: &Context) -> io::Result<String> {
+pub fn page(book: &Book) -> io::Result<String> {
     let causes = causes(book);
     let script = format!("(() => {{\n'use strict';\n{}}})();\n", SCRIPT.concat());
     let policy = format!(
@@ -47,11 +47,11 @@ pub fn page(book: &Book, again: &Context) -> io::Result<String> {
         hash(&script)
     );
     let overview = overview(book);
-    let attention = attention(book, &causes, again);
+    let attention = attention(book, &causes);
     let (matrix, coverage, remarks) = (matrix::section(book), coverage::section(book), remarks(book));
     let fixed = [STYLE, &script, &overview, &attention, &matrix, &coverage, &remarks];
     let room = LARGEST.saturating_sub(PAGE.len() + fixed.iter().map(|part| part.len()).sum::<usize>());
-    let data = data::data(book, again, room)?;
+    let data = data::data(book, room)?;
     let left_out = match data.left_out {
         Some(text) => format!("<p class=\"leftout\">{}</p>", html(text)),
         None => String::new(),
@@ -202,7 +202,7 @@ fn bar(run: &Run, missing: usize) -> String {
     out + "</svg>"
 }
 
-fn attention(book: &Book, causes: &[Cause], again: &Context) -> String {
+fn attention(book: &Book, causes: &[Cause]) -> String {
     if causes.is_empty() {
         return String::new();
     }
@@ -233,7 +233,7 @@ fn attention(book: &Book, causes: &[Cause], again: &Context) -> String {
             Some((entry.outcome(*run)?, book.runs.get(*run)?))
         });
         if let Some((outcome, run)) = sample {
-            out.push_str(&explained(outcome, &run.target, again));
+            out.push_str(&explained(outcome, &run.context));
         }
         out.push_str(&named(book, &cause.items));
         out.push_str("</details>\n");
@@ -271,13 +271,13 @@ fn named(book: &Book, items: &[(usize, usize)]) -> String {
 }
 
 /// One failure in full.
-fn explained(outcome: &Outcome, target: &str, again: &Context) -> String {
+fn explained(outcome: &Outcome, context: &Context) -> String {
     let Some(why) = &outcome.why else { return String::new() };
     let mut out = format!(
         "<div class=\"why\"><div><p class=\"about\">{} <small>{}</small></p><dl class=\"parted\"><dt>expected</dt>\
          <dd>{}</dd><dt>actual</dt><dd>{}</dd>",
         html(&outcome.case.title),
-        html(target),
+        html(&context.target),
         html(&why.expected),
         html(&why.actual)
     );
@@ -287,7 +287,8 @@ fn explained(outcome: &Outcome, target: &str, again: &Context) -> String {
     for note in &outcome.notes {
         let _ = write!(out, "<dt>note</dt><dd>{}</dd>", html(note));
     }
-    let _ = write!(out, "<dt>again</dt><dd><code>{}</code></dd></dl>", html(&failure::again(outcome, again)));
+    let _ =
+        write!(out, "<dt>again</dt><dd><code>{}</code></dd></dl>", html(&failure::again(outcome, context)));
     if let Some(place) = why.place.as_ref().or(outcome.case.place.as_ref()) {
         out.push_str(&excerpt(place));
     }
