@@ -1,5 +1,6 @@
 //! All integration tests but the scenarios, in one binary, so that it links once.
 
+mod baselines;
 mod bridge;
 mod bridge_hostile;
 mod broker;
