@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::check::print_errors;
 use super::interrupt;
 use super::load::Inputs;
-use super::outputs::{Outputs, ReportArg, parse_report, single_stdout};
-use super::run::{Engine, any_seed, broker, duration, usual_jobs};
+use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
+use super::run::{Engine, any_seed, broker, broker_words, duration, usual_jobs};
 use super::select::{Selected, Selection};
-use super::{Exit, baselines, complain, usage};
+use super::{Exit, baselines, complain, shard, usage};
 use crate::record::{Against, Event, EventKind, Verdict};
 use crate::report::comparison::{Comparison, Difference};
+use crate::report::failure::quote;
 use crate::report::{Matrix, MatrixOptions, Tally};
 use crate::runner::{self, RunOptions, TargetChoice};
 
@@ -113,6 +114,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if read.has_errors() {
         return Ok(Exit::Invalid);
     }
+    let given = read.given.clone();
     let selected = args.selection.select(read.into_cases());
     if selected.cases.is_empty() {
         complain(format_args!("error: {}", selected.nothing()));
@@ -120,6 +122,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     for word in &selected.unmatched {
         complain(format_args!("warning: {word}"));
+    }
+    if let Err(message) = captures_fit(&args.report, selected.cases.len() * targets.len()) {
+        return Ok(usage(message));
     }
     let Ok(baselines) = baselines::read_all(&args.baseline)? else { return Ok(Exit::Invalid) };
     let options = MatrixOptions {
@@ -132,7 +137,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     let comparison = Comparison::default();
     let mut play = Play { baselines, brokers: Vec::new(), outputs, comparison, exit: Exit::Success };
-    play.all(args, targets, &selected)?;
+    play.all(args, targets, &selected, &given)?;
     let idle = play.idle_baselines();
     let Play { outputs, comparison, exit, .. } = play;
     outputs.finish()?;
@@ -167,6 +172,7 @@ impl Play {
         args: &Args,
         targets: Vec<(Option<String>, TargetChoice)>,
         selected: &Selected,
+        given: &[String],
     ) -> anyhow::Result<()> {
         let interrupt = interrupt::watch()?;
         let options = RunOptions {
@@ -180,7 +186,9 @@ impl Play {
             ..RunOptions::default()
         };
         for (name, target) in targets {
-            let options = RunOptions { target, ..options.clone() };
+            let again = args.again(&target);
+            let mut options = RunOptions { target, ..options.clone() };
+            options.plan = Some(shard::plan(&selected.cases, &options, None, again, given));
             self.one(name.as_deref(), &options, selected);
             if *interrupt.borrow() {
                 complain("interrupted: the reports hold what had run until then");
@@ -203,7 +211,7 @@ impl Play {
                 outputs.event(event);
             };
             let mut held = None;
-            if let EventKind::RunStarted { target, .. } = &mut event.kind {
+            if let EventKind::RunStarted { target, plan, .. } = &mut event.kind {
                 let own = target.clone();
                 if let Some(name) = name {
                     name.clone_into(target);
@@ -212,6 +220,10 @@ impl Play {
                 against = fitting(baselines, &names);
                 let found = against.and_then(|index| baselines.get(index));
                 held = found.map(|one| format!("held against {}", one.name()));
+                if let (Some(plan), Some(one)) = (plan, found) {
+                    let space = if plan.again.is_empty() { "" } else { " " };
+                    plan.again.extend([space, "--baseline ", &quote(one.name())]);
+                }
                 brokers.push(names);
             }
             let at = event.at;
@@ -262,9 +274,23 @@ fn worse(one: Exit, other: Exit) -> Exit {
 }
 
 impl Args {
+    /// The arguments that repeat a failure on one of the brokers.
+    fn again(&self, target: &TargetChoice) -> String {
+        let mut words = self.inputs.again();
+        words.extend(broker_words(target));
+        words.extend(self.engine.map(Engine::words).into_iter().flatten());
+        if self.strict {
+            words.push("--strict".into());
+        }
+        if let Some(seed) = self.seed {
+            words.extend(["--seed".into(), seed.to_string()]);
+        }
+        words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    }
+
     /// The brokers, each address with its profile; the error is one sentence about the command line.
     fn targets(&self) -> Result<Vec<(Option<String>, TargetChoice)>, String> {
-        single_stdout(&self.report)?;
+        distinct(&self.report)?;
         if self.broker.len() < 2 {
             return Err("name two brokers at least: --broker bundled --broker mosquitto".into());
         }

@@ -1,9 +1,10 @@
 //! `mqttlab merge`: puts the blobs of a run's shards together, or takes the log of one run, and makes
 //! reports of it. Runs nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::outputs::{Outputs, ReportArg, parse_report, single_stdout};
+use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
 use super::{Exit, complain, usage};
 use crate::record::{Event, EventKind};
 use crate::report::json;
@@ -46,7 +47,7 @@ run was: the reports are written all the same, and say so.";
 
 /// Merges; the exit code is that of the whole run.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    if let Err(message) = single_stdout(&args.report) {
+    if let Err(message) = distinct(&args.report) {
         return Ok(usage(message));
     }
     let mut parts = Vec::new();
@@ -71,8 +72,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Err(error) => return Ok(usage(error)),
     };
-    let again = again(&events).to_owned();
-    let mut outputs = Outputs::open(&args.report, args.verbose, args.trace, &again)?;
+    if let Err(message) = captures_fit(&args.report, captures(&events)) {
+        return Ok(usage(message));
+    }
+    let mut outputs = Outputs::open(&args.report, args.verbose, args.trace, "")?;
     for event in &events {
         outputs.event(event);
     }
@@ -80,17 +83,24 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::of(&tally, args.exit_zero))
 }
 
+/// Cases of all runs of which packets were recorded.
+fn captures(events: &[Event]) -> usize {
+    let mut run = 0_usize;
+    let mut seen = BTreeSet::new();
+    for event in events {
+        match &event.kind {
+            EventKind::RunStarted { .. } => run += 1,
+            EventKind::Wire { case, wire } if wire.bytes.is_some() && wire.conn > 0 => {
+                seen.insert((run, &case.file, &case.scenario, &case.variant));
+            }
+            _ => {}
+        }
+    }
+    seen.len()
+}
+
 fn read(file: &Path) -> Result<Part, String> {
     let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let log = json::read_log(&text).map_err(|error| format!("this is no event log of mqttlab: {error}"))?;
     Ok(Part { name: file.display().to_string(), log })
-}
-
-/// What a failure's repeating command needs, as the run itself knew it.
-fn again(events: &[Event]) -> &str {
-    let plans = events.iter().filter_map(|event| match &event.kind {
-        EventKind::RunStarted { plan, .. } => plan.as_ref(),
-        _ => None,
-    });
-    plans.map(|plan| plan.again.as_str()).next().unwrap_or_default()
 }

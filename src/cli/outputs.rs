@@ -1,5 +1,6 @@
 //! The console and the `--report`s of one run: opened before anything starts, fed, and closed.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use anyhow::Context as _;
 
 use crate::record::Event;
 use crate::report::{self, Console, ConsoleOptions, Folder, Make, Marks, REPORTS, Report, ReportSpec, Tally};
-use crate::text::did_you_mean;
+use crate::text::{did_you_mean, plural};
 
 /// Names the file of a job's summary in GitHub Actions.
 const STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
@@ -38,15 +39,15 @@ impl ReportArg {
     }
 
     /// The one file of a report that else is a folder of files, a scenario a file.
-    pub fn single_capture(&self) -> Option<&Path> {
+    fn single_capture(&self) -> Option<&Path> {
         match (&self.spec.make, &self.to) {
             (Make::Folder(_), Destination::Path(path)) if is_capture(path) => Some(path),
             _ => None,
         }
     }
 
-    /// Opens what it is written to, and makes it.
-    fn open(&self, again: &str) -> anyhow::Result<Sink> {
+    /// Opens what it is written to, and makes it. What a file held stays for now: it is put into `old`.
+    fn open(&self, again: &str, old: &mut Vec<File>) -> anyhow::Result<Sink> {
         let (name, report) = match (&self.to, self.spec.make) {
             (Destination::Path(path), Make::Folder(make)) => {
                 let folder = Captures::open(path)?;
@@ -60,9 +61,12 @@ impl ReportArg {
                 let mut options = OpenOptions::new();
                 match self.to {
                     Destination::Append(_) => options.append(true),
-                    _ => options.write(true).truncate(true),
+                    _ => options.write(true).truncate(false),
                 };
                 let file = options.create(true).open(path).with_context(|| format!("cannot write {name}"))?;
+                if matches!(self.to, Destination::Path(_)) && file.metadata()?.is_file() {
+                    old.push(file.try_clone()?);
+                }
                 (name, make(Box::new(BufWriter::new(file)), again))
             }
             (Destination::Stdout | Destination::Append(_), Make::Folder(_)) => {
@@ -106,12 +110,43 @@ pub fn parse_report(text: &str) -> Result<ReportArg, String> {
     Ok(ReportArg { spec, to })
 }
 
-/// Refuses reports that would mix on stdout; the error is one sentence.
-pub fn single_stdout(reports: &[ReportArg]) -> Result<(), String> {
+/// Refuses reports that would mix on stdout or in a file; the error is one sentence.
+pub fn distinct(reports: &[ReportArg]) -> Result<(), String> {
     if reports.iter().filter(|report| report.is_stdout()).count() > 1 {
         return Err("only one report can go to stdout".into());
     }
+    let mut taken = BTreeSet::new();
+    for report in reports {
+        let (Destination::Path(path) | Destination::Append(path)) = &report.to else { continue };
+        if is_kept(path) && !taken.insert(real(path)) {
+            return Err(format!("only one report can go to {}", path.display()));
+        }
+    }
     Ok(())
+}
+
+/// False for what many may write to, such as `/dev/null`.
+fn is_kept(path: &Path) -> bool {
+    path.metadata().map_or(true, |found| found.is_file() || found.is_dir())
+}
+
+/// The same for all ways to write a path, also of a file that is not there yet.
+fn real(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    path.canonicalize()
+        .or_else(|_| Ok(parent.canonicalize()?.join(path.file_name().unwrap_or_default())))
+        .unwrap_or_else(|_: io::Error| path.to_owned())
+}
+
+/// Refuses one capture for several cases, before anything runs; the error is one sentence.
+pub fn captures_fit(reports: &[ReportArg], cases: usize) -> Result<(), String> {
+    match reports.iter().find_map(ReportArg::single_capture) {
+        Some(file) if cases > 1 => {
+            let several = plural(cases, "scenario");
+            Err(format!("{} holds one scenario, not {several}; name a folder", file.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A folder of captures, or the one file that is named in place of it.
@@ -185,7 +220,12 @@ impl Outputs {
         } else {
             (Box::new(io::stdout()), AutoStream::choice(&io::stdout()) != ColorChoice::Never)
         };
-        let files = reports.iter().map(|arg| arg.open(again)).collect::<anyhow::Result<_>>()?;
+        let mut old = Vec::new();
+        let files = reports.iter().map(|arg| arg.open(again, &mut old)).collect::<anyhow::Result<_>>()?;
+        // Only now: where one report cannot be written, the others of an earlier run are kept.
+        for file in old {
+            file.set_len(0).context("cannot empty an old report")?;
+        }
         let report = console(out, colour, io::stderr().is_terminal());
         let console = Sink { name: "stdout".to_owned(), report, trouble: None };
         Ok(Self { console, files, tally: Tally::default(), marks: Marks::default() })

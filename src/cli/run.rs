@@ -14,7 +14,7 @@ use super::faults;
 use super::fill;
 use super::interrupt;
 use super::load::Inputs;
-use super::outputs::{Outputs, ReportArg, parse_report, single_stdout};
+use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
 use super::select::Selection;
 use super::{Exit, complain, shard, usage};
 use crate::broker::fault::FaultSpec;
@@ -22,7 +22,7 @@ use crate::record::{Event, Shard};
 use crate::report::failure::quote;
 use crate::runner::{self, Clock, RunOptions, TargetChoice, Transport};
 use crate::scenario::{Case, EngineKind};
-use crate::text::{did_you_mean, parse_duration, plural};
+use crate::text::{did_you_mean, parse_duration};
 
 /// Runs scenarios and lab sheets against a broker
 #[derive(Debug, clap::Args)]
@@ -183,6 +183,15 @@ impl Engine {
             Self::Rumqttc => EngineKind::Rumqttc,
         }
     }
+
+    /// The arguments that choose it.
+    pub fn words(self) -> [String; 2] {
+        let name = match self {
+            Self::Wire => "wire",
+            Self::Rumqttc => "rumqttc",
+        };
+        ["--engine".into(), name.into()]
+    }
 }
 
 const EXAMPLES: &str = "\
@@ -235,7 +244,7 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
     options.rows = selected.rows;
     let Ok(mut against) = baselines::read_all(&args.output.baseline)? else { return Ok(Exit::Invalid) };
     let cases = args.part(selected.cases, &mut options, given);
-    if let Err(message) = args.captures_fit(&cases) {
+    if let Err(message) = captures_fit(&args.output.report, cases.len()) {
         return Ok(usage(message));
     }
     let interrupt = interrupt::watch()?;
@@ -301,20 +310,9 @@ impl Args {
         }
     }
 
-    /// Refuses one capture for several scenarios.
-    fn captures_fit(&self, cases: &[Case]) -> Result<(), String> {
-        match self.output.report.iter().find_map(ReportArg::single_capture) {
-            Some(file) if cases.len() > 1 => {
-                let several = plural(cases.len(), "scenario");
-                Err(format!("{} holds one scenario, not {several}; name a folder", file.display()))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What can be known before any file is read; the error is one sentence about the command line.
     fn options(&self, faults: Vec<&'static FaultSpec>) -> Result<RunOptions, String> {
-        single_stdout(&self.output.report)?;
+        distinct(&self.output.report)?;
         let mut target = self.target.broker.clone();
         match (&mut target, &self.target.profile) {
             (TargetChoice::External { profile, .. }, given) => profile.clone_from(given),
@@ -363,13 +361,7 @@ impl Args {
     /// The arguments that a failure's repeating command must have.
     fn again(&self) -> String {
         let mut words = self.inputs.again();
-        match &self.target.broker {
-            TargetChoice::Bundled => {}
-            TargetChoice::Process(program) => {
-                words.extend(["--broker".into(), program.display().to_string()]);
-            }
-            TargetChoice::External { url, .. } => words.extend(["--broker".into(), without_password(url)]),
-        }
+        words.extend(broker_words(&self.target.broker));
         if let Some(profile) = &self.target.profile {
             words.extend(["--profile".into(), profile.display().to_string()]);
         }
@@ -382,11 +374,7 @@ impl Args {
         if let Some(carrier) = self.target.transport {
             words.extend(["--transport".into(), carrier.name().to_owned()]);
         }
-        match self.target.engine {
-            Some(Engine::Rumqttc) => words.extend(["--engine".into(), "rumqttc".into()]),
-            Some(Engine::Wire) => words.extend(["--engine".into(), "wire".into()]),
-            None => {}
-        }
+        words.extend(self.target.engine.map(Engine::words).into_iter().flatten());
         if let Some(baseline) = &self.output.baseline {
             words.extend(["--baseline".into(), baseline.display().to_string()]);
         }
@@ -398,6 +386,21 @@ impl Args {
             words.extend(["--seed".into(), seed.to_string()]);
         }
         words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The arguments that choose a broker; none for the bundled one.
+pub fn broker_words(target: &TargetChoice) -> Vec<String> {
+    match target {
+        TargetChoice::Bundled => Vec::new(),
+        TargetChoice::Process(program) => vec!["--broker".into(), program.display().to_string()],
+        TargetChoice::External { url, profile } => {
+            let mut words = vec!["--broker".into(), without_password(url)];
+            if let Some(profile) = profile {
+                words.extend(["--profile".into(), profile.display().to_string()]);
+            }
+            words
+        }
     }
 }
 

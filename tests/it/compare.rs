@@ -156,6 +156,37 @@ fn two_brokers_are_compared_and_the_log_holds_both_runs() {
 }
 
 #[test]
+fn failures_are_repeated_on_the_broker_that_failed() {
+    let bench = bench();
+    let named = format!("lesser={}", bench.address);
+    bench
+        .command("compare")
+        .args(["--broker", "bundled", "--broker", &named, "--report", "json=log.jsonl"])
+        .args(["junit", "markdown", "html", "github"].map(|name| format!("--report={name}={name}")))
+        .assert()
+        .success();
+    for name in ["junit", "markdown", "html", "github"] {
+        let text = fs::read_to_string(bench.path(name)).expect("a report");
+        let again = format!("--only granted --broker {}", bench.address);
+        assert!(text.contains(&again), "{name}: {text}");
+        assert!(text.contains("--only wrong --trace"), "{name}: {text}");
+    }
+}
+
+#[test]
+fn one_capture_of_several_brokers_is_refused_before_anything_runs() {
+    let bench = bench();
+    bench
+        .command("compare")
+        .args(["--only", "granted", "--report", "pcapng=one.pcapng"])
+        .args(["--broker", "bundled", "--broker", "bundled"])
+        .assert()
+        .code(2)
+        .stdout("");
+    assert!(!bench.path("one.pcapng").exists());
+}
+
+#[test]
 fn equal_brokers_do_not_differ_even_where_both_fail() {
     let bench = bench();
     let args = ["--broker", "bundled", "--broker", PROGRAM, "--strict-equal", "--only-different"];
@@ -243,7 +274,15 @@ fn blessed_once_only_what_is_new_fails() {
     fs::write(bench.path("b.json"), &without).expect("written");
     let said = contains("1 new failure").and(contains("the baseline does not have this case"));
     held("run").assert().code(1).stdout(said);
-    held("compare").args(["--broker", PROGRAM]).assert().code(1).stdout(contains("1 new failure"));
+    held("compare")
+        .args(["--broker", PROGRAM, "--report", "markdown=c.md"])
+        .assert()
+        .code(1)
+        .stdout(contains("1 new failure"));
+    let page = fs::read_to_string(bench.path("c.md")).expect("written");
+    let again = |broker: &str, rest: &str| format!("--only wrong --broker {broker} {rest}--trace");
+    assert!(page.contains(&again(&bench.address, "--baseline b.json ")), "{page}");
+    assert!(page.contains(&again(PROGRAM, "")), "{page}");
     held("bless").assert().code(2).stderr(contains("--baseline is for the runs after it"));
     fs::write(bench.path("b.json"), "{}").expect("written");
     held("run").assert().code(3).stderr(contains("missing field"));

@@ -150,6 +150,22 @@ fn a_comparison_cut_in_its_second_run_is_incomplete() {
 }
 
 #[test]
+fn reports_do_not_share_a_file_and_old_ones_stay_until_all_can_be_opened() {
+    let folder = scenario(MANY);
+    let words = "--report json=a.out --report junit=./a.out";
+    for command in ["run lab.yaml", "compare lab.yaml --broker bundled --broker bundled", "merge all.jsonl"] {
+        mqttlab(folder.path(), &format!("{command} {words}")).assert().code(2);
+    }
+    let old = folder.path().join("old.xml");
+    fs::write(&old, "x".repeat(1 << 20)).expect("writes");
+    mqttlab(folder.path(), "run lab.yaml --report junit=old.xml --report json=none/a.jsonl").assert().code(5);
+    assert_eq!(fs::metadata(&old).expect("kept").len(), 1 << 20);
+    mqttlab(folder.path(), "run lab.yaml --report junit=old.xml --report json=all.jsonl").assert().code(0);
+    assert!(fs::read_to_string(&old).expect("new").trim_end().ends_with("</testsuites>"));
+    mqttlab(folder.path(), "merge all.jsonl --report pcapng=one.pcapng").assert().code(2);
+}
+
+#[test]
 fn waits_are_shared_out_where_they_cost_time() {
     let folder = scenario(MANY);
     // In real time the scenario that waits weighs more than all others.
