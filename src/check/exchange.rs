@@ -150,7 +150,8 @@ impl Exchange {
             known.start_afresh();
         }
         if let Some(connect) = &known.connect {
-            self.sessions.answered(&connect.client_id, accepted.then_some(conn));
+            let before = self.sessions.answered(&connect.client_id, accepted.then_some(conn));
+            self.let_go(before);
         }
         self.connections.insert(conn, known);
     }
@@ -186,27 +187,27 @@ impl Exchange {
             return;
         };
         if known.connacks == 0 {
-            self.sessions.answered(&id, None);
+            let before = self.sessions.answered(&id, None);
+            self.let_go(before);
         }
-        self.tidy();
+        if !self.sessions.is_last(&id, conn) {
+            self.connections.remove(&conn);
+        }
     }
 
-    /// Forgets connections that are over and that no session is of, when there are many.
-    fn tidy(&mut self) {
-        if self.connections.len() < CONNECTIONS {
-            return;
+    /// Forgets a connection that no session is of any more, if it is over.
+    fn let_go(&mut self, conn: Option<u32>) {
+        let Some(conn) = conn else { return };
+        if self.connections.get(&conn).is_some_and(|known| known.ended) {
+            self.connections.remove(&conn);
         }
-        let sessions = &self.sessions;
-        self.connections.retain(|number, conn| {
-            let id = conn.connect.as_ref().map(|connect| &connect.client_id);
-            !conn.ended || id.is_some_and(|id| sessions.is_last(id, *number))
-        });
     }
 
     /// The broker was started anew, or told to read its configuration again, and may have forgotten
     /// every session.
     pub fn restarted(&mut self) {
         self.sessions.forget();
+        self.connections.retain(|_, conn| !conn.ended);
     }
 
     /// What was found so far, oldest first.
@@ -276,5 +277,54 @@ fn print(seen: Result<&Packet, &DecodeError>, version: ProtocolVersion) -> Strin
     match line.char_indices().nth(LINE) {
         Some((at, _)) => format!("{} …", &line[..at]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::notation::PacketLine;
+
+    fn say(exchange: &mut Exchange, conn: u32, from: Party, line: &str) {
+        let raw = PacketLine::parse(line).expect("a packet").build(ProtocolVersion::V311).expect("a packet");
+        exchange.packet(conn, from, Ok(&raw.packet.expect("a packet")), raw.bytes.len(), f64::from(conn));
+    }
+
+    /// A connection of client `id` with this answer, over at once.
+    fn short(exchange: &mut Exchange, conn: u32, id: &str, answer: Option<&str>) {
+        exchange.opened(conn);
+        say(exchange, conn, Party::Client, &format!("CONNECT client={id}"));
+        if let Some(answer) = answer {
+            say(exchange, conn, Party::Broker, answer);
+        }
+        exchange.ended(conn);
+    }
+
+    #[test]
+    fn only_the_last_connection_of_a_session_outlives_its_end() {
+        let mut exchange = Exchange::new(Sight { at_client: false, whole: true });
+        let answers = [Some("CONNACK 0"), Some("CONNACK 0 session_present"), Some("CONNACK 5"), None];
+        for conn in 1..=100 {
+            short(&mut exchange, conn, "a", answers[conn as usize % answers.len()]);
+            assert!(exchange.connections.len() <= 1, "after connection {conn}");
+        }
+        short(&mut exchange, 101, "a", Some("CONNACK 0"));
+        short(&mut exchange, 102, "b", Some("CONNACK 0"));
+        assert_eq!(exchange.connections.keys().copied().collect::<Vec<_>>(), [101, 102]);
+        exchange.restarted();
+        assert!(exchange.connections.is_empty(), "no session is known to be of them");
+    }
+
+    #[test]
+    fn a_connection_that_is_taken_over_is_forgotten_when_it_ends() {
+        let mut exchange = Exchange::new(Sight { at_client: false, whole: true });
+        for conn in [1, 2] {
+            exchange.opened(conn);
+            say(&mut exchange, conn, Party::Client, "CONNECT client=a");
+            say(&mut exchange, conn, Party::Broker, "CONNACK 0");
+        }
+        assert_eq!(exchange.connections.len(), 2);
+        exchange.ended(1);
+        assert_eq!(exchange.connections.keys().copied().collect::<Vec<_>>(), [2]);
     }
 }

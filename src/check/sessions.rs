@@ -36,12 +36,15 @@ impl Sessions {
         known.overlapped |= known.shaking > 1;
     }
 
-    /// It was let in (`Some`), or refused, or ended without an answer.
-    pub fn answered(&mut self, id: &ByteString, conn: Option<u32>) {
-        let Some(known) = self.0.get_mut(id) else { return };
+    /// It was let in (`Some`), or refused, or ended without an answer. Gives the connection that the session
+    /// was of until then.
+    pub fn answered(&mut self, id: &ByteString, conn: Option<u32>) -> Option<u32> {
+        let known = self.0.get_mut(id)?;
+        let before = known.last;
         known.last = conn.filter(|_| !known.overlapped);
         known.shaking = known.shaking.saturating_sub(1);
         known.overlapped &= known.shaking > 0;
+        before
     }
 
     /// The connection whose session a CONNACK on another is about, and how it was left.
