@@ -4,6 +4,7 @@
 //! so far. How much cannot be seen. So a packet counts as a breach only if it is one however much
 //! of what was told before it had been read.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -96,7 +97,8 @@ impl Exchange {
             Ok(Packet::ConnAck(_)) => self.before(known).map_or(Prior::Unknown, |(_, prior)| prior),
             _ => Prior::Unknown,
         };
-        let found = judge(&Look { from, version, conn: known, seen, size: len, prior, at }, conn);
+        let matching = OnceCell::new();
+        let found = judge(&Look { from, version, conn: known, seen, size: len, prior, at, matching }, conn);
         let Some(known) = self.connections.get_mut(&conn) else { return &[] };
         let sender = known.side_mut(from);
         sender.broke |= !found.is_empty();

@@ -47,12 +47,14 @@ pub(super) struct Interests {
     asks: Vec<Ask>,
     /// There may be others.
     pub unknown: bool,
+    /// A filter begins with `$`, which may be a broker's own way of asking for something else.
+    odd: bool,
 }
 
 impl Interests {
     /// What was asked for before is not known.
     pub fn unseen() -> Self {
-        Self { asks: Vec::new(), unknown: true }
+        Self { unknown: true, ..Self::default() }
     }
 
     /// At the start of a connection that goes on with this session.
@@ -68,6 +70,7 @@ impl Interests {
     pub fn add(&mut self, mut before: Self) {
         before.asks.append(&mut self.asks);
         self.unknown = before.unknown;
+        self.odd |= before.odd;
         self.asks = before.asks;
     }
 
@@ -79,6 +82,7 @@ impl Interests {
             return;
         }
         let id = subscribe.properties.subscription_identifier();
+        self.odd |= subscribe.subscriptions.iter().any(|one| is_odd(&one.filter));
         self.asks.extend(subscribe.subscriptions.iter().map(|one| Ask {
             filter: one.filter.clone(),
             options: one.options,
@@ -99,14 +103,14 @@ impl Interests {
 
     /// What a message to this topic may be sent for; `None` where that is not known.
     pub fn matching(&self, topic: &TopicName) -> Option<Vec<&Ask>> {
-        // Names that begin with `$` may be a broker's own way of asking for something else.
-        let odd = |ask: &Ask| {
-            let text = ask.filter.as_str();
-            text.starts_with('$') && !text.starts_with("$share/") && !text.starts_with("$SYS")
-        };
-        if self.unknown || self.asks.iter().any(odd) {
+        if self.unknown || self.odd {
             return None;
         }
         Some(self.asks.iter().filter(|ask| !ask.was_refused() && ask.matches(topic)).collect())
     }
+}
+
+fn is_odd(filter: &TopicFilter) -> bool {
+    let text = filter.as_str();
+    text.starts_with('$') && !text.starts_with("$share/") && !text.starts_with("$SYS")
 }

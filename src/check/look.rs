@@ -1,7 +1,10 @@
 //! What a check gets to see: one packet, and what is known of its connection before it.
 
+use std::cell::OnceCell;
+
 use super::Party;
 use super::conn::Conn;
+use super::interests::Ask;
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::packet::{ConnAck, Connect};
 use crate::mqtt::{Packet, ProtocolVersion};
@@ -34,6 +37,8 @@ pub(super) struct Look<'a> {
     pub prior: Prior,
     /// Seconds on the teller's clock.
     pub at: f64,
+    /// What a PUBLISH may be sent for, once a check has asked: several do.
+    pub matching: OnceCell<Option<Vec<&'a Ask>>>,
 }
 
 /// What is wrong with a packet.
@@ -73,6 +78,15 @@ impl<'a> Look<'a> {
     /// The packet, if it is one.
     pub fn packet(&self) -> Option<&'a Packet> {
         self.seen.ok()
+    }
+
+    /// What a PUBLISH of the broker may be sent for; `None` where that is not known.
+    pub fn matching(&self) -> Option<&[&'a Ask]> {
+        let find = || {
+            let Packet::Publish(publish) = self.packet()? else { return None };
+            self.conn.interests.matching(self.conn.topic(self.from, publish)?)
+        };
+        self.matching.get_or_init(find).as_deref()
     }
 
     /// The packet if it is a CONNACK.

@@ -89,7 +89,7 @@ pub(super) const MATCHES: CheckSpec = CheckSpec {
     cites: &[(V311, "MQTT-3.3.2-3"), (V311, "MQTT-4.7.2-1"), (V5, "MQTT-3.3.2-3"), (V5, "MQTT-4.7.2-1")],
     look: |look| {
         let (_, topic) = delivery(look)?;
-        let matching = look.conn.interests.matching(topic)?;
+        let matching = look.matching()?;
         breach(matching.is_empty(), format!("{topic} matches no filter that this client was granted"))
     },
     ..CheckSpec::BROKER
@@ -101,8 +101,8 @@ pub(super) const DELIVERED: CheckSpec = CheckSpec {
     example: "> SUBSCRIBE a qos=1 id=1\n< SUBACK id=1 0\n< PUBLISH a \"x\" qos=1 id=1",
     cites: &[(V311, "MQTT-3.8.4-6"), (V5, "MQTT-3.8.4-8"), (V5, "MQTT-4.8.2-3")],
     look: |look| {
-        let (publish, topic) = delivery(look)?;
-        let matching = look.conn.interests.matching(topic)?;
+        let (publish, _) = delivery(look)?;
+        let matching = look.matching()?;
         let most: QoS = matching.iter().map(|ask| ask.most()).max()?;
         breach(publish.qos > most, format!("QoS {} where at most {most} was granted", publish.qos))
     },
@@ -123,7 +123,7 @@ pub(super) const RETAINED: CheckSpec = CheckSpec {
         if !publish.retain || publish.dup || connect.bridge || conn.retained_unknown {
             return None;
         }
-        let matching = conn.interests.matching(topic)?;
+        let matching = look.matching()?;
         if matching.iter().any(|ask| ask.options.retain_as_published) {
             return None;
         }
@@ -156,8 +156,8 @@ pub(super) const IDENTIFIER: CheckSpec = CheckSpec {
     example: "> SUBSCRIBE a id=1 subscription_id=5\n< SUBACK id=1 0\n< PUBLISH a \"x\" subscription_id=6",
     cites: &[(V5, "U5-3.3.2-6"), (V5, "MQTT-3.3.4-5")],
     look: |look| {
-        let (publish, topic) = delivery(look)?;
-        let matching = look.conn.interests.matching(topic)?;
+        let (publish, _) = delivery(look)?;
+        let matching = look.matching()?;
         let strange = identifiers(publish).find(|id| !matching.iter().any(|ask| ask.id == Some(*id)))?;
         breach(true, format!("subscription identifier {strange}, which no matching SUBSCRIBE had"))
     },
@@ -170,8 +170,8 @@ pub(super) const IDENTIFIER_MISSING: CheckSpec = CheckSpec {
     example: "> SUBSCRIBE a id=1 subscription_id=5\n< SUBACK id=1 0\n< PUBLISH a \"x\"",
     cites: &[(V5, "MQTT-3.3.4-3"), (V5, "MQTT-3.3.4-4")],
     look: |look| {
-        let (publish, topic) = delivery(look)?;
-        let matching = look.conn.interests.matching(topic)?;
+        let (publish, _) = delivery(look)?;
+        let matching = look.matching()?;
         let wanted = !matching.is_empty() && matching.iter().all(|ask| ask.id.is_some());
         breach(
             wanted && identifiers(publish).next().is_none(),
