@@ -3,6 +3,7 @@
 //! A leaf: every reader of files (scenario, configuration, ACL, table) collects `Diagnostic`s and
 //! returns all of them at once; only the command line prints them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,8 @@ pub struct Source {
     pub text: String,
     /// Where its lines begin, once somebody asked: a table of thousands of rows asks for each.
     lines: OnceLock<Vec<usize>>,
+    /// What reports do not show of it, in ascending order.
+    hidden: OnceLock<Vec<Range<usize>>>,
 }
 
 impl PartialEq for Source {
@@ -30,7 +33,27 @@ impl Eq for Source {}
 impl Source {
     /// Wraps a text for sharing among spans.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
-        Arc::new(Self { name: name.into(), text: text.into(), lines: OnceLock::new() })
+        Arc::new(Self {
+            name: name.into(),
+            text: text.into(),
+            lines: OnceLock::new(),
+            hidden: OnceLock::new(),
+        })
+    }
+
+    /// Says which bytes [`Span::shown`] keeps to itself, once and for all.
+    pub fn hide(&self, ranges: impl IntoIterator<Item = Range<usize>>) {
+        let mut ranges: Vec<_> = ranges.into_iter().collect();
+        ranges.sort_by_key(|range| range.start);
+        let mut apart: Vec<Range<usize>> = Vec::new();
+        for range in ranges {
+            match apart.last_mut() {
+                Some(last) if range.start < last.end => last.end = last.end.max(range.end),
+                _ => apart.push(range),
+            }
+        }
+        // Who reads the same text again finds the same.
+        let _ = self.hidden.set(apart);
     }
 
     fn lines(&self) -> &[usize] {
@@ -95,6 +118,35 @@ impl Span {
     /// The text at this place.
     pub fn text(&self) -> &str {
         self.source.text.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// The text at this place with asterisks for what is hidden of it; as many lines.
+    pub fn shown(&self) -> Cow<'_, str> {
+        let Range { start, end } = self.range.clone();
+        let hidden = self.source.hidden.get().map_or(&[][..], Vec::as_slice);
+        let first = hidden.partition_point(|range| range.end <= start);
+        let mut inside = hidden[first..].iter().take_while(|range| range.start < end).peekable();
+        if inside.peek().is_none() {
+            return self.text().into();
+        }
+        let written = |range: Range<usize>| self.source.text.get(range).unwrap_or_default();
+        let mut shown = String::new();
+        let mut at = start;
+        for range in inside {
+            shown += written(at..range.start.max(start));
+            at = range.end.min(end);
+            for line in written(range.start.max(start)..at).split_inclusive('\n') {
+                let ends = line.trim_end().len();
+                let indented = line.len() - line.trim_start().len();
+                if indented < ends {
+                    shown += &line[..indented];
+                    shown += "***";
+                }
+                shown += &line[ends..];
+            }
+        }
+        shown += written(at..end);
+        shown.into()
     }
 }
 

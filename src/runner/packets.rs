@@ -136,7 +136,7 @@ impl Actor<'_> {
             })
             .collect();
         let until = Instant::now() + DEFAULT_WITHIN;
-        let expected = || format!("{} {}", self.spec.name, at.span.text().trim());
+        let expected = || format!("{} {}", self.spec.name, at.span.shown().trim());
         let taken =
             self.inbox.take(until, |packets| look(packets, &alternatives, step.strict, progress)).await;
         match taken {

@@ -7,6 +7,7 @@
 
 pub mod codes;
 pub mod decode;
+mod hidden;
 pub mod keys;
 mod lint;
 pub mod matcher;

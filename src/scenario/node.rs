@@ -32,6 +32,8 @@ pub(super) struct Node {
     pub kind: Kind,
     /// Where it stands; for an alias, where it is used.
     pub span: Span,
+    /// Bytes of its text; for an alias, at its anchor.
+    pub written: Range<usize>,
 }
 
 /// What a YAML value is.
@@ -336,7 +338,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn node(&self, raw: Raw) -> Node {
         let mut span = Span::new(self.source, byte_range(&raw.0.referenced, self.source, self.base));
-        let defined = byte_range(&raw.0.defined, self.source, self.base);
+        let mut defined = byte_range(&raw.0.defined, self.source, self.base);
         let written = || self.source.text.get(defined.clone()).unwrap_or_default();
         let kind = match raw.0.value {
             RawKind::Null => {
@@ -351,6 +353,7 @@ impl Place<'_> {
             RawKind::Number => Kind::Number(written().trim().to_owned()),
             RawKind::String(text) => {
                 span.range = self.narrowed(span.range, &text);
+                defined = self.narrowed(defined.clone(), &text);
                 Kind::String(text)
             }
             RawKind::Seq(items) => {
@@ -372,7 +375,7 @@ impl Place<'_> {
                 Kind::Map(entries)
             }
         };
-        Node { kind, span }
+        Node { kind, span, written: defined }
     }
 
     /// A block reaches to the end of its text; the library lets it reach to what comes next.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::hidden;
 use super::node::{self, Node};
 use super::value::{CAPTURED, Template};
 use super::{LoadOptions, ScenarioFiles};
@@ -93,6 +94,7 @@ impl Inputs<'_> {
             Ok(root) => {
                 let mut lost = Vec::new();
                 node::lost_ends(&root, &mut lost);
+                source.hide(hidden::passwords(&root, &source.text));
                 for finding in lost {
                     self.problems.push(finding);
                 }

@@ -33,7 +33,7 @@ fn merge(file: Option<&Node>, scenario: Option<&Node>, levels: usize) -> Option<
             None => entries.push((key.clone(), value.clone())),
         }
     }
-    Some(Node { kind: Kind::Map(entries), span: scenario.span.clone() })
+    Some(Node { kind: Kind::Map(entries), ..scenario.clone() })
 }
 
 /// The entries of a map; of a list of names, those names with nothing behind them.
@@ -45,7 +45,7 @@ fn entries_of(node: &Node) -> Option<Vec<(Key, Node)>> {
             .iter()
             .map(|item| {
                 let key = Key { text: item.lexeme()?.to_owned(), span: item.span.clone() };
-                Some((key, Node { kind: Kind::Null(String::new()), span: item.span.clone() }))
+                Some((key, Node { kind: Kind::Null(String::new()), ..item.clone() }))
             })
             .collect(),
         _ => None,
