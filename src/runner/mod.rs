@@ -23,6 +23,7 @@ mod requirements;
 mod rumqttc;
 mod schedule;
 mod scram;
+mod secrets;
 mod table;
 mod target;
 mod traces;

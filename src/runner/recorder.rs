@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memchr::memmem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::checks::{Breach, Checks};
+use super::secrets::{HIDDEN, Rewritten, STAR, Secrets};
 use super::traces::Traces;
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::{Packet, ProtocolVersion, TopicName, notation};
 use crate::net::tap::{Content, Direction, Tap, Tapped};
-use crate::record::{CaseId, Event, EventKind, WireEvent, WireSide};
+use crate::record::{CaseId, CaseInfo, Event, EventKind, WireEvent, WireSide};
 use crate::scenario::Case;
 use crate::text;
 
@@ -31,10 +31,6 @@ const LINE_SHOWN: usize = 200;
 const LAST_LINES: usize = 24;
 /// How payloads begin that the runner publishes to show what a client may receive.
 pub const PROBE: &str = "mqttlab-probe-";
-/// What stands in place of a secret.
-const HIDDEN: &str = "***";
-/// What stands in place of each byte of one.
-const STAR: u8 = b'*';
 
 /// The events of one case; clones share them.
 #[derive(Debug, Clone)]
@@ -57,7 +53,9 @@ struct State {
     dropped: usize,
     cut: usize,
     last: VecDeque<String>,
-    secrets: Vec<String>,
+    secrets: Secrets,
+    /// Lines that were shown before it was known what is secret in them, and how they must read.
+    rewritten: Vec<[String; 2]>,
     /// Connections so far, and the latest of each client.
     opened: u32,
     own: u32,
@@ -84,6 +82,7 @@ impl Drop for Watched {
         let mut state = self.recorder.0.state.lock();
         state.checks.ended(self.conn);
         state.connecting.remove(&self.conn);
+        state.secrets.ended(self.conn);
     }
 }
 
@@ -96,7 +95,7 @@ impl Recorder {
 
     /// Texts that must never be shown.
     pub fn hide(&self, secrets: &[String]) {
-        self.0.state.lock().secrets.extend(secrets.iter().filter(|secret| !secret.is_empty()).cloned());
+        self.0.state.lock().secrets.add(secrets);
     }
 
     /// Time since the case began, on tokio's clock.
@@ -212,12 +211,36 @@ impl Recorder {
         if !less.is_empty() {
             self.note(format!("{}: {}", self.0.case, less.join(", ")));
         }
-        let mut events = std::mem::take(&mut self.0.state.lock().events);
+        let mut state = self.0.state.lock();
+        let mut events = std::mem::take(&mut state.events);
         events.sort_by(|a, b| a.at.total_cmp(&b.at));
+        let place = |case: &mut CaseInfo| {
+            if let Some(place) = &mut case.place {
+                place.text = state.secrets.redact(std::mem::take(&mut place.text));
+            }
+        };
         for event in &mut events {
-            // Written before the secrets of this run were known.
-            if let EventKind::CaseStarted { source: Some(source), .. } = &mut event.kind {
-                source.text = self.redact(std::mem::take(&mut source.text));
+            match &mut event.kind {
+                // Written before the secrets of this run were known.
+                EventKind::CaseStarted { case, source, .. } => {
+                    place(case);
+                    if let Some(source) = source {
+                        source.text = state.secrets.redact(std::mem::take(&mut source.text));
+                    }
+                }
+                EventKind::CaseFinished { outcome } => {
+                    place(&mut outcome.case);
+                    let lines =
+                        outcome.why.iter_mut().flat_map(|why| why.packets.iter_mut().chain(&mut why.came));
+                    for line in lines {
+                        for [before, after] in &state.rewritten {
+                            if line == before {
+                                line.clone_from(after);
+                            }
+                        }
+                    }
+                }
+                _ => {}
             }
         }
         events
@@ -312,10 +335,22 @@ impl Recorder {
     /// from the rest.
     fn shown(&self, conn: u32, tapped: &Tapped<'_>, version: ProtocolVersion) -> (String, Option<Bytes>) {
         let Tapped { bytes, content, .. } = tapped;
-        if matches!(content, Content::Raw) && self.is_of_connect(conn, bytes) {
+        let mut state = self.0.state.lock();
+        if !matches!(content, Content::Packet(_)) && state.is_of_connect(conn, bytes) {
             let first = if is_connect(bytes) { text::hex(&bytes[..1]) } else { "…".to_owned() };
             let many = text::plural(bytes.len(), "byte");
-            return (format!("hex {first} ({many} of a CONNECT, not shown)"), None);
+            let broken = match content {
+                Content::Malformed(error) => format!(": {error}"),
+                _ => String::new(),
+            };
+            return (format!("hex {first} ({many} of a CONNECT, not shown{broken})"), None);
+        }
+        if matches!((content, tapped.direction), (Content::Raw, Direction::Out)) {
+            let (shown, rewritten) = state.secrets.raw(conn, bytes);
+            for one in &rewritten {
+                state.rewrite(conn, one);
+            }
+            return (print(content, &shown, version), Some(shown));
         }
         let shown = match content {
             Content::Packet(Packet::Connect(connect)) => match &connect.password {
@@ -330,44 +365,43 @@ impl Recorder {
             },
             _ => Some(bytes.to_vec()),
         };
-        let shown: Option<Bytes> = shown.map(|bytes| self.overwrite(bytes).into());
+        let shown: Option<Bytes> = shown.map(|bytes| state.secrets.overwrite(bytes).into());
         // What is no packet is printed from its bytes.
         let line = print(content, shown.as_ref().unwrap_or(bytes), version);
         (line, shown)
     }
 
-    /// Whether raw bytes belong to a CONNECT, which may hold a password anywhere: they begin like one, or
-    /// follow on such a beginning before a packet is whole.
-    fn is_of_connect(&self, conn: u32, bytes: &[u8]) -> bool {
-        let mut state = self.0.state.lock();
-        if is_connect(bytes) {
-            state.connecting.insert(conn);
-        }
-        state.connecting.contains(&conn)
-    }
-
-    /// The bytes with an asterisk in place of each byte of a secret of this run.
-    fn overwrite(&self, mut bytes: Vec<u8>) -> Vec<u8> {
-        let state = self.0.state.lock();
-        let in_clear = |secret: &&[u8]| secret.iter().any(|byte| *byte != STAR);
-        for secret in state.secrets.iter().map(String::as_bytes).filter(in_clear) {
-            let found: Vec<usize> = memmem::find_iter(&bytes, secret).collect();
-            for at in found {
-                bytes[at..at + secret.len()].fill(STAR);
-            }
-        }
-        bytes
-    }
-
     /// The text without the secrets of this run.
-    pub fn redact(&self, mut text: String) -> String {
-        let state = self.0.state.lock();
-        for secret in &state.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), HIDDEN);
-            }
+    pub fn redact(&self, text: String) -> String {
+        self.0.state.lock().secrets.redact(text)
+    }
+}
+
+impl State {
+    /// Whether bytes that are no packet belong to a CONNECT, which may hold a password anywhere: they begin
+    /// like one, or follow on such a beginning before a packet is whole.
+    fn is_of_connect(&mut self, conn: u32, bytes: &[u8]) -> bool {
+        if is_connect(bytes) {
+            self.connecting.insert(conn);
         }
-        text
+        self.connecting.contains(&conn)
+    }
+
+    /// Shows raw bytes that are in the log already with more asterisks.
+    fn rewrite(&mut self, conn: u32, Rewritten { before, after }: &Rewritten) {
+        let found = self.events.iter_mut().rev().find_map(|event| match &mut event.kind {
+            EventKind::Wire { wire, .. } if wire.conn == conn => {
+                let bytes = wire.bytes.as_ref()?;
+                (bytes.as_ptr() == before.as_ptr()).then_some(wire)
+            }
+            _ => None,
+        });
+        if let Some(wire) = found {
+            let line = wire.print();
+            wire.line = print(&Content::Raw, after, ProtocolVersion::V5);
+            wire.bytes = Some(after.clone());
+            self.rewritten.push([line, wire.print()]);
+        }
     }
 }
 
@@ -400,6 +434,7 @@ fn malformed(error: &DecodeError, bytes: &Bytes) -> String {
 mod tests {
     use super::*;
     use crate::mqtt::packet::Connect;
+    use crate::record::{Explanation, Outcome, Verdict};
     use crate::text::hex;
 
     #[tokio::test]
@@ -462,6 +497,35 @@ mod tests {
                 "hex c0 00 | c0 00".to_owned(),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_secret_in_two_raw_pieces_is_hidden_in_both() {
+        let case = CaseId { file: "a.yaml".into(), scenario: "s".into(), variant: String::new(), row: None };
+        let recorder = Recorder::new(case, 0.0);
+        recorder.hide(&["0123456789abcdef".to_owned()]);
+        let tap = recorder.tap("bob", ProtocolVersion::V311);
+        let raw = |bytes: &'static [u8]| tap.record(Direction::Out, Bytes::from_static(bytes), Content::Raw);
+        raw(b"\x30\x13\x00\x01t0123");
+        let packets = recorder.last_lines();
+        raw(b"456789abcdef");
+        let case = CaseInfo { id: recorder.0.case.clone(), ..CaseInfo::default() };
+        let outcome = Outcome {
+            case,
+            verdict: Verdict::Failed,
+            unmet: false,
+            seconds: 0.0,
+            why: Some(Explanation { packets, ..Explanation::default() }),
+            mechanism: None,
+            notes: Vec::new(),
+        };
+        recorder.push(EventKind::CaseFinished { outcome });
+        let all = serde_json::to_string(&recorder.finish()).expect("plain data");
+        let (first, second) = (["2a"; 4].join(" "), ["2a"; 12].join(" "));
+        assert!(!all.contains("30 31 32 33") && !all.contains("34 35"), "{all}");
+        // Bytes and line of each piece, and the line in the explanation.
+        assert_eq!(all.matches(&format!("30 13 00 01 74 {first}\"")).count(), 3, "{all}");
+        assert_eq!(all.matches(&format!("{second}\"")).count(), 2, "{all}");
     }
 
     #[tokio::test]
