@@ -1,8 +1,9 @@
 //! Which statements of the catalogue are covered, by which scenarios and checks, and how they last came
 //! out. Reads nothing: scenarios are told to it, results come as events.
 //!
-//! Of a statement that binds the broker, a scenario or a check of brokers is a cover; of one that binds
-//! the client, a check of clients. What cannot be told from outside is never counted as missing.
+//! Of a statement that binds the broker, a scenario of brokers or a check of them is a cover; of one that
+//! binds the client, a scenario that plays the broker's part or a check of clients. A scenario of a bridge,
+//! where a broker is the client, is both. What cannot be told from outside is never counted as missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,8 +57,10 @@ pub struct Row {
     pub unseen: &'static str,
     /// Whether watching a client can tell it.
     pub by_client: Testable,
-    /// Scenarios whose `spec` names it: their ids by file.
+    /// Scenarios of brokers whose `spec` names it: their ids by file.
     pub scenarios: BTreeMap<String, BTreeSet<String>>,
+    /// Scenarios that play the broker's part and name it.
+    pub client_scenarios: BTreeMap<String, BTreeSet<String>>,
     /// Checks that watch brokers for it.
     pub broker_checks: Vec<&'static str>,
     /// Checks that watch clients for it.
@@ -70,6 +73,11 @@ impl Row {
     /// True if the broker's side of it is covered.
     pub fn is_covered(&self) -> bool {
         !self.scenarios.is_empty() || !self.broker_checks.is_empty()
+    }
+
+    /// True if the client's side of it is covered.
+    pub fn is_client_covered(&self) -> bool {
+        !self.client_scenarios.is_empty() || !self.client_checks.is_empty()
     }
 
     /// True if something could cover it and nothing does.
@@ -95,6 +103,17 @@ impl Row {
     }
 }
 
+/// A scenario that names a statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Cited<'c> {
+    /// Its file.
+    pub file: &'c str,
+    /// Its id.
+    pub scenario: &'c str,
+    /// Whom it tests: the broker, a client, or a broker that is a client itself.
+    pub about: &'c [Party],
+}
+
 /// So many of so many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Share {
@@ -117,7 +136,7 @@ pub struct Totals {
     pub server: Share,
     /// All numbered statements that bind the server.
     pub server_statements: usize,
-    /// Numbered statements that bind the client and can be told by watching one: those that checks watch.
+    /// Numbered statements that bind the client and can be told by watching one.
     pub client: Share,
     /// All numbered statements that bind the client.
     pub client_statements: usize,
@@ -145,11 +164,22 @@ impl Coverage {
         &self.rows
     }
 
-    /// A scenario names a statement. False if there is none of that name.
-    pub fn cite(&mut self, standard: Standard, id: &str, file: &str, scenario: &str) -> bool {
+    /// A scenario about these parties names a statement. False if there is none of that name.
+    pub fn cite(&mut self, standard: Standard, id: &str, scenario: Cited<'_>) -> bool {
         let Some(meant) = statements::lookup(standard.version(), id) else { return false };
+        let Cited { file, scenario, about } = scenario;
         for row in self.rows.iter_mut().filter(|row| is(row, standard, &meant.id)) {
-            row.scenarios.entry(file.to_owned()).or_default().insert(scenario.to_owned());
+            let both = about.len() > 1;
+            for party in about {
+                // Of a bridge, what a statement says of the side that it does not bind tells nothing.
+                let (told, scenarios) = match party {
+                    Party::Broker => (row.by_broker != Testable::No, &mut row.scenarios),
+                    Party::Client => (row.by_client != Testable::No, &mut row.client_scenarios),
+                };
+                if told || !both {
+                    scenarios.entry(file.to_owned()).or_default().insert(scenario.to_owned());
+                }
+            }
         }
         true
     }
@@ -194,7 +224,7 @@ impl Coverage {
             if row.binds("client") {
                 totals.client_statements += 1;
                 if row.by_client == Testable::Yes {
-                    totals.client.count(!row.client_checks.is_empty());
+                    totals.client.count(row.is_client_covered());
                 }
             }
         }
@@ -227,6 +257,7 @@ fn row(standard: Standard, statement: &'static Statement) -> Row {
         unseen,
         by_client: Testable::read(&statement.client_testable).0,
         scenarios: BTreeMap::new(),
+        client_scenarios: BTreeMap::new(),
         broker_checks: checks(Party::Broker),
         client_checks: checks(Party::Client),
         results: BTreeMap::new(),
@@ -272,8 +303,9 @@ mod tests {
     #[test]
     fn scenarios_and_results_count_for_their_standard_alone() {
         let mut coverage = Coverage::new(&Standard::ALL);
-        assert!(coverage.cite(Standard::V311, "MQTT-3.1.2.7", "a.yaml", "x"), "a misprint is understood");
-        assert!(!coverage.cite(Standard::V5, "MQTT-none", "a.yaml", "x"), "does not exist");
+        let a = Cited { file: "a.yaml", scenario: "x", about: &[Party::Broker] };
+        assert!(coverage.cite(Standard::V311, "MQTT-3.1.2.7", a), "a misprint is understood");
+        assert!(!coverage.cite(Standard::V5, "MQTT-none", a), "does not exist");
         let row = |standard: Standard| {
             let mut rows = coverage.rows().iter().filter(|row| row.standard == standard);
             rows.find(|row| row.statement.id == "MQTT-3.1.2-7").expect("both have it")

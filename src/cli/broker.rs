@@ -106,7 +106,13 @@ impl Args {
 /// Runs until a signal ends it.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let faults = match args.faults.chosen() {
-        Ok(faults) => Faults::new(&faults),
+        Ok(faults) => match faults.iter().find(|fault| fault.is_of_client()) {
+            None => Faults::new(&faults),
+            Some(fault) => {
+                complain(format_args!("error: {} is a fault of clients, and no broker has it", fault.name));
+                return Ok(Exit::Usage);
+            }
+        },
         Err(exit) => return Ok(exit),
     };
     let loaded = match load(args) {

@@ -1,6 +1,7 @@
 //! `mqttlab coverage`: which statements of the standards are covered, by what, and how that last came out.
 //! Runs nothing; what counts as covered is `check::coverage`'s business.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -12,10 +13,12 @@ use serde_json::{Value, json};
 use super::check::print_errors;
 use super::load::Inputs;
 use super::{Exit, complain};
-use crate::check::coverage::{Coverage, Row, Share, Testable, Totals};
+use crate::check::Party;
+use crate::check::coverage::{Cited, Coverage, Row, Share, Testable, Totals};
 use crate::check::statements::Standard;
 use crate::report::json::read_log;
 use crate::report::markdown;
+use crate::scenario::Subject;
 use crate::text::escape;
 
 /// Shows which statements of the standards scenarios and checks cover
@@ -95,7 +98,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     for case in read.into_cases() {
         for id in &case.spec {
             // That there is such a statement was found when the file was read.
-            coverage.cite(Standard::of(case.protocol), id, &case.file, &case.scenario);
+            let about: &[Party] = match case.subject() {
+                Subject::Broker => &[Party::Broker],
+                Subject::Client => &[Party::Client],
+                Subject::Bridge => &[Party::Broker, Party::Client],
+            };
+            let cited = Cited { file: &case.file, scenario: &case.scenario, about };
+            coverage.cite(Standard::of(case.protocol), id, cited);
         }
     }
     for file in &args.log {
@@ -220,6 +229,7 @@ impl Page<'_> {
                 "covered": row.is_covered(),
                 "scenarios": row.scenarios,
                 "broker_checks": row.broker_checks,
+                "client_scenarios": row.client_scenarios,
                 "client_checks": row.client_checks,
                 "results": results.collect::<serde_json::Map<_, _>>(),
             })
@@ -237,13 +247,17 @@ impl Page<'_> {
 
 /// Everything that covers a statement; what only watches clients says so.
 fn covers(row: &Row) -> Vec<String> {
-    let scenarios = row.scenarios.iter().map(|(file, ids)| {
+    let scenario = |(file, ids): (&String, &BTreeSet<String>)| {
         let file = file.strip_prefix("scenarios/").unwrap_or(file);
         format!("{file}: {}", ids.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
-    });
+    };
+    let of_clients = |cover: String| format!("{cover} (of clients)");
     let broker = row.broker_checks.iter().map(|name| format!("check {name}"));
-    let client = row.client_checks.iter().map(|name| format!("check {name} (of clients)"));
-    scenarios.chain(broker).chain(client).collect()
+    let check = row.client_checks.iter().map(|name| format!("check {name}"));
+    // A scenario of a bridge is one of both.
+    let client = row.client_scenarios.iter().filter(|(file, ids)| row.scenarios.get(*file) != Some(ids));
+    let client = client.map(scenario).chain(check).map(of_clients);
+    row.scenarios.iter().map(scenario).chain(broker).chain(client).collect()
 }
 
 /// `1 failed, 2 passed`
@@ -264,7 +278,7 @@ fn sentences(totals: Totals) -> Vec<String> {
             totals.server.covered, totals.server_statements, totals.server.all
         ),
         format!(
-            "binding the client, numbered: checks watch {} of {}; at most {} can be told by watching a client",
+            "binding the client, numbered: {} of {} covered; at most {} can be told by watching a client",
             totals.client.covered, totals.client_statements, totals.client.all
         ),
     ]

@@ -18,6 +18,7 @@ pub fn schema() -> Value {
         "variable": { "type": "string", "pattern": r"\$\{" },
         "client-verb": does(Actor::Client),
         "broker-verb": does(Actor::Broker),
+        "peer-verb": does(Actor::Peer),
     });
     root
 }
@@ -37,7 +38,9 @@ fn step() -> Value {
             "type": "object",
             "minProperties": 1,
             "properties": properties,
-            "additionalProperties": { "$ref": "#/$defs/client-verb" },
+            "additionalProperties": {
+                "anyOf": [{ "$ref": "#/$defs/client-verb" }, { "$ref": "#/$defs/peer-verb" }],
+            },
         },
     ]})
 }

@@ -16,7 +16,7 @@ use crate::mqtt::packet::{ConnAck, Disconnect, Publish, Subscribe, Unsubscribe};
 use crate::mqtt::{Packet, PacketId, ProtocolVersion, ReasonCode};
 use crate::net::framed::{Closed, Framed, Progress};
 use crate::net::tap::Tap;
-use crate::net::{ConnectError, Endpoint};
+use crate::net::{ConnectError, Endpoint, Transport};
 
 /// Events that are kept while a waiting call waits for another one.
 const STASH: usize = 100_000;
@@ -118,6 +118,21 @@ impl Client {
             end: None,
             out: Vec::new(),
         })
+    }
+
+    /// The other end: a connection that came in, on which nothing is sent by itself.
+    pub fn accepted(transport: Transport, limits: Limits, tap: Option<Tap>) -> Self {
+        Self {
+            framed: Framed::new(transport, Decoder::server(limits)).with_tap(tap),
+            version: ProtocolVersion::default(),
+            raw: true,
+            auto_ping: false,
+            session: Session::default(),
+            outcomes: BTreeMap::new(),
+            stash: VecDeque::new(),
+            end: None,
+            out: Vec::new(),
+        }
     }
 
     /// Connects, sends CONNECT and waits for a CONNACK that accepts. `session` is that of an

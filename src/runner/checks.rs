@@ -1,7 +1,8 @@
-//! Lets the passive checks watch the connections of one case, and keeps what the broker broke.
+//! Lets the passive checks watch the connections of one case, and keeps what the other end broke: the
+//! broker, or on connections to peers whoever is a client there.
 //!
-//! What clients break is no finding: scenarios play bad clients on purpose. The checks know of it, and
-//! expect nothing then that only a good client may expect.
+//! What our own end breaks is no finding: scenarios play bad clients and brokers on purpose. The checks
+//! know of it, and expect nothing then that only a good one may expect.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ const BREACHES: usize = 20;
 /// With this option a session belongs to a user name, whatever the client identifier.
 const OTHER_IDENTIFIERS: &str = "use_username_as_clientid";
 
-/// A rule that the broker broke.
+/// A rule that was broken.
 #[derive(Debug, Clone)]
 pub struct Breach {
     /// Which, and how.
@@ -26,23 +27,32 @@ pub struct Breach {
     pub packets: Vec<String>,
 }
 
-/// The checks of one case.
+/// The checks of the connections to the broker, or to the peers of the case.
 #[derive(Debug)]
 pub struct Checks {
     exchange: Exchange,
-    /// What clients sent as raw bytes and is no whole packet yet.
+    /// Who is judged: who is at the other end of our connections.
+    judged: Party,
+    /// What we sent as raw bytes and is no whole packet yet.
     raw: BTreeMap<u32, (Decoder, BytesMut)>,
     breaches: Vec<Breach>,
 }
 
-impl Default for Checks {
-    fn default() -> Self {
-        let exchange = Exchange::new(Sight { at_client: true, whole: false });
-        Self { exchange, raw: BTreeMap::new(), breaches: Vec::new() }
-    }
-}
-
 impl Checks {
+    /// The broker is judged, by the connections of the clients to it.
+    pub fn of_broker() -> Self {
+        Self::new(Party::Broker, Sight { at_client: true, whole: false })
+    }
+
+    /// Clients and bridges are judged, by their connections to peers.
+    pub fn of_clients() -> Self {
+        Self::new(Party::Client, Sight { at_client: false, whole: true })
+    }
+
+    fn new(judged: Party, sight: Sight) -> Self {
+        Self { exchange: Exchange::new(sight), judged, raw: BTreeMap::new(), breaches: Vec::new() }
+    }
+
     /// The broker is this case's alone: all that happens to its sessions is seen.
     pub fn own_broker(&mut self, case: &Case) {
         let broker = &case.setup.broker;
@@ -73,22 +83,23 @@ impl Checks {
         self.exchange.restarted();
     }
 
-    /// Something crossed a connection. Gives what the broker breaks with it.
+    /// Something crossed a connection. Gives what is broken with it by whom is judged.
     pub fn see(&mut self, conn: u32, tapped: &Tapped<'_>, at: f64) -> Vec<Violation> {
         let len = tapped.bytes.len();
+        let (theirs, ours) = (self.judged, self.judged.peer());
         match (tapped.direction, &tapped.content) {
             (Direction::In, Content::Packet(packet)) => {
-                self.exchange.packet(conn, Party::Broker, Ok(packet), len, at).to_vec()
+                self.exchange.packet(conn, theirs, Ok(packet), len, at).to_vec()
             }
             (Direction::In, Content::Malformed(error)) => {
-                self.exchange.packet(conn, Party::Broker, Err(error), len, at).to_vec()
+                self.exchange.packet(conn, theirs, Err(error), len, at).to_vec()
             }
             (Direction::Out, Content::Packet(packet)) if !self.raw.contains_key(&conn) => {
-                self.exchange.packet(conn, Party::Client, Ok(packet), len, at);
+                self.exchange.packet(conn, ours, Ok(packet), len, at);
                 Vec::new()
             }
             (Direction::Out, Content::Malformed(error)) => {
-                self.exchange.packet(conn, Party::Client, Err(error), len, at);
+                self.exchange.packet(conn, ours, Err(error), len, at);
                 Vec::new()
             }
             (Direction::Out, _) => {
@@ -101,21 +112,23 @@ impl Checks {
 
     /// Raw bytes may be a piece of a packet, or several.
     fn send_raw(&mut self, conn: u32, bytes: &[u8], at: f64) {
+        let ours = self.judged.peer();
         let version = self.exchange.version(conn);
-        let decoder = || match version {
-            Some(version) => Decoder::client(version, Limits::default()),
-            None => Decoder::server(Limits::default()),
+        let decoder = || match (ours, version) {
+            (Party::Broker, version) => Decoder::client(version.unwrap_or_default(), Limits::default()),
+            (Party::Client, Some(version)) => Decoder::client(version, Limits::default()),
+            (Party::Client, None) => Decoder::server(Limits::default()),
         };
         let (decoder, buffer) = self.raw.entry(conn).or_insert_with(|| (decoder(), BytesMut::new()));
         buffer.extend_from_slice(bytes);
         loop {
             match decoder.decode(buffer) {
                 Ok(Some((packet, len))) => {
-                    self.exchange.packet(conn, Party::Client, Ok(&packet), len, at);
+                    self.exchange.packet(conn, ours, Ok(&packet), len, at);
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.exchange.packet(conn, Party::Client, Err(&error), buffer.len(), at);
+                    self.exchange.packet(conn, ours, Err(&error), buffer.len(), at);
                     buffer.clear();
                     return;
                 }
@@ -133,7 +146,7 @@ impl Checks {
         }
     }
 
-    /// What the broker broke, oldest first.
+    /// What was broken, oldest first.
     pub fn breaches(&self) -> Vec<Breach> {
         self.breaches.clone()
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{RunOptions, TargetChoice, Transport, rumqttc};
-use crate::scenario::Case;
+use crate::scenario::{Case, Subject};
 
 /// Real time, or virtual time: memory pipes under a paused clock, where a wait costs nothing.
 /// Only the bundled broker can be told what time it is.
@@ -22,8 +22,8 @@ pub enum Clock {
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Clock {
-    /// Whether a case runs under virtual time. TLS and rumqttc need sockets, and sockets do not know
-    /// a paused clock.
+    /// Whether a case runs under virtual time. TLS, rumqttc and bridges need sockets, and sockets do not
+    /// know a paused clock.
     pub(super) fn is_virtual(case: &Case, options: &RunOptions) -> bool {
         let tls = case.setup.broker.listeners.iter().any(|listener| listener.cert.is_some())
             || options.transport.is_some_and(Transport::has_tls);
@@ -33,6 +33,7 @@ impl Clock {
             Self::Virtual => true,
             Self::Real => false,
         };
-        wanted && options.target == TargetChoice::Bundled && !tls && !rumqttc
+        let bridge = case.subject() == Subject::Bridge;
+        wanted && options.target == TargetChoice::Bundled && !tls && !rumqttc && !bridge
     }
 }

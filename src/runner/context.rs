@@ -8,11 +8,15 @@ use super::fence::{Control, Order};
 use super::link::Watch;
 use super::matching::Lookup;
 use super::outcome::{Done, Trouble};
-use super::recorder::{PROBE, Recorder};
+use super::peer::Doors;
+use super::recorder::{PROBE, Recorder, Watching};
 use super::target::Target;
+use crate::check::Party;
 use crate::diagnostic::Span;
+use crate::mqtt::ProtocolVersion;
+use crate::net::tap::Tap;
 use crate::scenario::value::{CAPTURED, Template};
-use crate::scenario::{Case, EngineKind, Payload};
+use crate::scenario::{Case, ClientSpec, EngineKind, Payload};
 use bytes::Bytes;
 
 /// One case that runs.
@@ -24,6 +28,8 @@ pub struct Context<'a> {
     pub recorder: Recorder,
     /// The broker.
     pub target: Mutex<Target>,
+    /// Where the peers of the case listen.
+    pub doors: Doors,
     /// Variables of the run: `listeners.NAME.port` and so on.
     pub variables: BTreeMap<String, String>,
     /// What steps captured, by name.
@@ -47,6 +53,20 @@ impl Context<'_> {
             fence_topic: self.fence_topic(),
             probe: self.probe(),
         }
+    }
+
+    /// A tap for one more connection of a client or peer. What is said between a client and a peer of the
+    /// case is shown as the client has it, and the client is judged as the peer sees it.
+    pub fn tap(&self, spec: &ClientSpec, version: ProtocolVersion) -> Tap {
+        let watching = if spec.plays {
+            let shown = !self.case.clients.iter().any(|one| one.peer.as_ref() == Some(&spec.name));
+            Watching { shown, judged: Some(Party::Client) }
+        } else if spec.peer.is_some() {
+            Watching { shown: true, judged: None }
+        } else {
+            Watching::BROKER
+        };
+        self.recorder.tap(&spec.name, version, watching)
     }
 
     /// How payloads of this case's probes begin.

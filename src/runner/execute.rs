@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,6 +17,7 @@ use super::denial;
 use super::fence::{self, Actors, Order};
 use super::link::Command;
 use super::outcome::{Done, Trouble, excerpt, place};
+use super::peer::{Doors, Part};
 use super::random::Random;
 use super::recorder::Recorder;
 use super::requirements::missing;
@@ -28,6 +30,9 @@ use crate::check::statements::lookup;
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Level, Outcome, Verdict};
 use crate::scenario::op::{Op, Reply, Step, TargetAction};
 use crate::scenario::{self, Body, Case};
+
+/// How much later a peer may notice what its client has noticed already.
+const GRACE: Duration = Duration::from_millis(100);
 
 /// What a run gives every case.
 #[derive(Debug)]
@@ -144,7 +149,15 @@ async fn perform(
     let mut random = Random::new(session.options.seed, index);
     let roots = table::dollar_roots(case);
     let memory = Clock::is_virtual(case, session.options);
-    let target = match session.plan.start(&case.setup, &roots, random.next(), memory).await {
+    let doors = match Doors::open(case, memory, &session.options.faults).await {
+        Ok(doors) => doors,
+        Err(error) => {
+            let trouble = Trouble::errored(&case.span, "a port for a peer", error.to_string());
+            return Found::all(case, rows, &trouble);
+        }
+    };
+    let setup = doors.bridged(case);
+    let target = match session.plan.start(&setup, &roots, random.next(), memory).await {
         Ok(target) => target,
         Err(error) => {
             let trouble = Trouble::errored(&case.span, "a broker", error.to_string());
@@ -163,6 +176,7 @@ async fn perform(
         case,
         recorder: recorder.clone(),
         variables: target.variables(),
+        doors,
         captured: parking_lot::Mutex::default(),
         target: Mutex::new(target),
         nonce: random.nonce(),
@@ -188,7 +202,7 @@ async fn blame_the_dead(mut found: Vec<Found>, target: &mut Target) -> Vec<Found
             if target.died().is_some() {
                 break;
             }
-            sleep(std::time::Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
     }
     let died = target.died();
@@ -211,8 +225,10 @@ async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
     let began = context.recorder.elapsed();
     let case = context.case;
     let actors: Vec<_> = case.clients.iter().map(|spec| Mutex::new(Actor::new(spec, context))).collect();
+    let parts = Part::of(&case.clients);
     let at = At { context, span: &case.span, count: None };
-    let mut result = run_steps(at, steps, &actors).await;
+    let stage = Stage { actors: &actors, parts: &parts };
+    let mut result = beside_peers(at, run_steps(at, steps, stage), stage).await;
     if result.is_ok() {
         result = fence::strict_inboxes(at, &actors).await;
     }
@@ -237,18 +253,55 @@ async fn play(context: &Context<'_>, steps: &[Step]) -> Found {
     }
 }
 
+/// The actors of a case, and what its peers play beside them.
+#[derive(Clone, Copy)]
+struct Stage<'f> {
+    actors: &'f Actors<'f>,
+    parts: &'f [Part<'f>],
+}
+
+/// Plays steps while the peers play their lines; done when all are.
+async fn beside_peers<'f>(at: At<'f>, steps: Playing<'f>, stage: Stage<'f>) -> Done {
+    let peers = stage.actors.iter().zip(stage.parts).zip(&at.context.case.clients);
+    let peers = peers.filter(|(_, spec)| spec.plays);
+    let playing = peers.map(|((actor, part), _)| -> Playing<'f> { Box::pin(part.play(at, actor)) });
+    let playing: Vec<_> = playing.collect();
+    if playing.is_empty() {
+        return steps.await;
+    }
+    let steps = async {
+        steps.await?;
+        for part in stage.parts {
+            part.done().await;
+        }
+        Ok(())
+    };
+    let mut playing = pin!(all_of(playing));
+    let done = tokio::select! {
+        biased;
+        done = &mut playing => return done,
+        done = steps => done,
+    };
+    // What a peer misses tells more: its client only waits for what the peer did not get to.
+    match done {
+        Ok(()) => Ok(()),
+        Err(_) => timeout(GRACE, playing).await.unwrap_or(done),
+    }
+}
+
 type Playing<'f> = Pin<Box<dyn Future<Output = Done> + 'f>>;
 
-fn run_steps<'f>(at: At<'f>, steps: &'f [Step], actors: &'f Actors<'f>) -> Playing<'f> {
+fn run_steps<'f>(at: At<'f>, steps: &'f [Step], stage: Stage<'f>) -> Playing<'f> {
     Box::pin(async move {
         for step in steps {
-            run_step(at.at(&step.span), &step.op, actors).await?;
+            run_step(at.at(&step.span), &step.op, stage).await?;
         }
         Ok(())
     })
 }
 
-async fn run_step<'f>(at: At<'f>, op: &'f Op, actors: &'f Actors<'f>) -> Done {
+async fn run_step<'f>(at: At<'f>, op: &'f Op, stage: Stage<'f>) -> Done {
+    let Stage { actors, parts } = stage;
     match op {
         Op::Open(client, open) => actors[client.0].lock().await.open(at, open).await,
         Op::Send(client, request, Reply::Denied) => denial::denied(at, &actors[client.0], request).await,
@@ -257,6 +310,14 @@ async fn run_step<'f>(at: At<'f>, op: &'f Op, actors: &'f Actors<'f>) -> Done {
         Op::ExpectAmong(clients, expect) => among::receive(at, actors, clients, expect).await,
         Op::Quiet(client) => fence::quiet(at, actors, client.0).await,
         Op::Packets(client, lines) => actors[client.0].lock().await.packets(at, lines).await,
+        Op::Play(peer, lines) => {
+            parts[peer.0].begin(at.span, lines);
+            Ok(())
+        }
+        Op::Played(peer) => {
+            parts[peer.0].done().await;
+            Ok(())
+        }
         Op::Closed(client, closed) => actors[client.0].lock().await.closed(at, closed).await,
         Op::Close(client, close) => actors[client.0].lock().await.close(at, close).await,
         Op::Pause(time) => {
@@ -266,12 +327,12 @@ async fn run_step<'f>(at: At<'f>, op: &'f Op, actors: &'f Actors<'f>) -> Done {
         Op::Target(action) => act_on_target(at, *action, actors).await,
         Op::Barrier => fence::fence(at, actors).await,
         Op::Spawn(branches) => {
-            let branches = branches.iter().map(|steps| run_steps(at, steps, actors)).collect();
+            let branches = branches.iter().map(|steps| run_steps(at, steps, stage)).collect();
             all_of(branches).await
         }
         Op::Repeat(times, steps) => {
             for count in 1..=*times {
-                run_steps(At { count: Some(count), ..at }, steps, actors).await?;
+                run_steps(At { count: Some(count), ..at }, steps, stage).await?;
             }
             Ok(())
         }
@@ -362,6 +423,7 @@ pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<
         case,
         recorder: recorder.clone(),
         variables: target.variables(),
+        doors: Doors::default(),
         captured: parking_lot::Mutex::default(),
         target: Mutex::new(target),
         nonce: Random::new(0, 0).nonce(),

@@ -20,6 +20,7 @@ use crate::client::{Client, ConnectFailure, Event, Options, Session};
 use crate::mqtt::packet::{Connect, Publish, Subscribe, Subscription, SubscriptionOptions};
 use crate::mqtt::{Packet, PacketId, Properties, ProtocolVersion, QoS, ReasonCode, TopicFilter, TopicName};
 use crate::net::tap::Tap;
+use crate::scenario::Subject;
 
 /// How long a control message may take.
 pub const CONTROL_WITHIN: Duration = Duration::from_secs(5);
@@ -173,7 +174,7 @@ async fn raise(at: At<'_>, actors: &Actors<'_>) -> Done {
     // (1) Completion marks: what was sent without waiting for an answer has been dealt with.
     for actor in actors {
         let mut actor = actor.lock().await;
-        if actor.unconfirmed && actor.is_connected() {
+        if actor.unconfirmed && actor.is_connected() && actor.spec.at_broker() {
             round_trip(at, &mut actor).await?;
         }
     }
@@ -191,7 +192,7 @@ async fn raise(at: At<'_>, actors: &Actors<'_>) -> Done {
 async fn receivers(at: At<'_>, actors: &Actors<'_>) -> Done {
     for actor in actors {
         let mut actor = actor.lock().await;
-        if actor.is_connected() && actor.is_accepted() {
+        if actor.is_connected() && actor.is_accepted() && actor.spec.at_broker() {
             round_trip(at, &mut actor).await?;
         }
     }
@@ -289,7 +290,8 @@ async fn unasked(at: At<'_>, expected: String, there: &[Publish]) -> Trouble {
 pub async fn strict_inboxes(at: At<'_>, actors: &Actors<'_>) -> Done {
     // Also where no client is left: a broker that is no more has closed every connection, as
     // might have been asked for.
-    if !at.context.target.lock().await.is_stopped() {
+    let beside = at.context.case.subject() == Subject::Client;
+    if !beside && !at.context.target.lock().await.is_stopped() {
         fence(at, actors).await?;
     }
     for actor in actors {
@@ -298,7 +300,11 @@ pub async fn strict_inboxes(at: At<'_>, actors: &Actors<'_>) -> Done {
         // When the broker says something of itself is its own business.
         there.retain(|publish| !publish.topic.as_str().starts_with("$SYS/"));
         if !actor.spec.ignore_extra && !there.is_empty() {
-            let expected = format!("{} receives no message that nobody asked for", actor.spec.name);
+            let expected = if actor.spec.plays {
+                format!("{} is sent no PUBLISH that none of its lines expects", actor.spec.name)
+            } else {
+                format!("{} receives no message that nobody asked for", actor.spec.name)
+            };
             let trouble = unasked(at.at(&actor.spec.span), expected, &there).await;
             return Err(trouble.instead(actor.lines(&there)));
         }

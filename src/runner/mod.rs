@@ -15,6 +15,7 @@ mod link;
 mod matching;
 mod outcome;
 mod packets;
+mod peer;
 pub mod prepare;
 pub mod probe;
 mod random;

@@ -55,7 +55,9 @@ impl Actor<'_> {
                 }
                 WireStepKind::SendClose => {
                     self.leave(Command::Drop).await;
-                    at.context.recorder.ended(&self.spec.name, "closed by the client");
+                    progress = Progress::default();
+                    let who = if self.spec.plays { "closed by the peer" } else { "closed by the client" };
+                    at.context.recorder.ended(&self.spec.name, who);
                 }
                 WireStepKind::Expect(alternatives) => {
                     self.expect_packet(at, step, alternatives, &mut progress).await?;
@@ -135,6 +137,9 @@ impl Actor<'_> {
                 other => other.clone(),
             })
             .collect();
+        if self.spec.plays && !self.is_open_for_packets() {
+            self.open_transport(at).await?;
+        }
         let until = Instant::now() + DEFAULT_WITHIN;
         let expected = || format!("{} {}", self.spec.name, at.span.shown().trim());
         let taken =
@@ -144,8 +149,11 @@ impl Actor<'_> {
                 progress.optional.clear();
                 self.numbers.extend(numbers);
                 self.scram.heard(&packet);
-                if let Packet::ConnAck(answer) = *packet {
-                    self.said_connect = answer.code == ReasonCode::SUCCESS;
+                match *packet {
+                    Packet::ConnAck(answer) => self.said_connect = answer.code == ReasonCode::SUCCESS,
+                    // A peer answers in the revision of its client.
+                    Packet::Connect(connect) => self.wire_version = connect.version,
+                    _ => {}
                 }
                 Ok(())
             }
@@ -158,7 +166,8 @@ impl Actor<'_> {
                 let wanted = alternatives.iter().any(|one| matches!(one, WireAlternative::Close));
                 if wanted && !ending.malformed {
                     self.excuse();
-                    progress.optional.clear();
+                    // The next connection begins with an inbox of its own.
+                    *progress = Progress::default();
                     return Ok(());
                 }
                 Err(at.failed(expected(), format!("the connection was {}", ending.how)))

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::checks::{Breach, Checks};
 use super::secrets::{HIDDEN, Rewritten, STAR, Secrets};
 use super::traces::Traces;
+use crate::check::Party;
 use crate::mqtt::codec::DecodeError;
 use crate::mqtt::{Packet, ProtocolVersion, TopicName, notation};
 use crate::net::tap::{Content, Direction, Tap, Tapped};
@@ -63,9 +64,45 @@ struct State {
     traces: Traces,
     /// Probes that came: client and topic.
     probes: Vec<(String, TopicName)>,
-    checks: Checks,
+    checks: ChecksOfCase,
     /// Connections on which a CONNECT goes out in raw pieces and is not whole yet.
     connecting: BTreeSet<u32>,
+}
+
+/// Who is watched on which connections.
+#[derive(Debug)]
+struct ChecksOfCase {
+    broker: Checks,
+    clients: Checks,
+}
+
+impl Default for ChecksOfCase {
+    fn default() -> Self {
+        Self { broker: Checks::of_broker(), clients: Checks::of_clients() }
+    }
+}
+
+impl ChecksOfCase {
+    fn of(&mut self, judged: Party) -> &mut Checks {
+        match judged {
+            Party::Broker => &mut self.broker,
+            Party::Client => &mut self.clients,
+        }
+    }
+}
+
+/// How a connection is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watching {
+    /// Its packets are in the log.
+    pub shown: bool,
+    /// Whom the checks judge, if anybody.
+    pub judged: Option<Party>,
+}
+
+impl Watching {
+    /// A client at the broker.
+    pub const BROKER: Self = Self { shown: true, judged: Some(Party::Broker) };
 }
 
 /// Connections of the runner's own are numbered from here: they are no clients of the case.
@@ -75,12 +112,42 @@ const OWN: u32 = 1 << 31;
 struct Watched {
     recorder: Recorder,
     conn: u32,
+    judged: Option<Party>,
+}
+
+impl Watched {
+    /// Lets the checks see a packet, and says in the log what is broken with it.
+    fn check(&self, client: &str, tapped: &Tapped<'_>) {
+        let Self { recorder, conn, judged } = self;
+        let (conn, Some(judged)) = (*conn, *judged) else { return };
+        let at = recorder.seconds(tapped.at);
+        let found = {
+            let mut state = recorder.0.state.lock();
+            let checks = state.checks.of(judged);
+            let found = checks.see(conn, tapped, at);
+            if !checks.unfinished(conn) {
+                state.connecting.remove(&conn);
+            }
+            found
+        };
+        for violation in found {
+            let line = format!("breaks {}: {violation}", violation.check.name);
+            let shown = if conn < OWN { conn } else { 0 };
+            let note =
+                WireEvent { client: client.to_owned(), conn: shown, side: WireSide::Note, line, bytes: None };
+            recorder.wire(note, tapped.at);
+            let packets = recorder.last_lines();
+            recorder.0.state.lock().checks.of(judged).keep(violation, packets);
+        }
+    }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
         let mut state = self.recorder.0.state.lock();
-        state.checks.ended(self.conn);
+        if let Some(judged) = self.judged {
+            state.checks.of(judged).ended(self.conn);
+        }
         state.connecting.remove(&self.conn);
         state.secrets.ended(self.conn);
     }
@@ -162,6 +229,10 @@ impl Recorder {
 
     fn say(&self, client: &str, side: WireSide, line: &str) {
         let conn = self.0.state.lock().open.get(client).copied().unwrap_or_default();
+        if conn == 0 && side == WireSide::Link {
+            // Its packets are not shown either.
+            return;
+        }
         let wire = WireEvent { client: client.to_owned(), conn, side, line: line.to_owned(), bytes: None };
         self.wire(wire, Instant::now());
     }
@@ -246,38 +317,52 @@ impl Recorder {
         events
     }
 
-    /// A tap that records what one client sends and receives on one more connection.
-    pub fn tap(&self, client: &str, version: ProtocolVersion) -> Tap {
+    /// A tap that records what one client or peer sends and receives on one more connection.
+    pub fn tap(&self, client: &str, version: ProtocolVersion, watching: Watching) -> Tap {
         let recorder = self.clone();
         let client = client.to_owned();
         let conn = {
             let mut state = self.0.state.lock();
             state.opened += 1;
             let conn = state.opened;
-            state.open.insert(client.clone(), conn);
-            state.checks.opened(conn);
+            if watching.shown {
+                state.open.insert(client.clone(), conn);
+            }
+            if let Some(judged) = watching.judged {
+                state.checks.of(judged).opened(conn);
+            }
             conn
         };
-        let watched = Watched { recorder: self.clone(), conn };
+        let Watching { shown, judged } = watching;
+        let watched = Watched { recorder: self.clone(), conn, judged };
         Tap::new(move |tapped: Tapped<'_>| {
-            let side = match tapped.direction {
-                Direction::In => WireSide::Received,
-                Direction::Out => WireSide::Sent,
-            };
-            match (side, &tapped.content) {
-                (WireSide::Sent, Content::Packet(packet)) => recorder.0.state.lock().traces.note(packet),
-                (WireSide::Received, Content::Packet(Packet::Publish(publish)))
-                    if publish.payload.starts_with(PROBE.as_bytes()) =>
-                {
-                    recorder.0.state.lock().probes.push((client.clone(), publish.topic.clone()));
-                }
-                _ => {}
+            if judged == Some(Party::Broker) {
+                recorder.note_traces(&client, &tapped);
             }
-            let (line, bytes) = recorder.shown(conn, &tapped, version);
-            let wire = WireEvent { client: client.clone(), conn, side, line, bytes };
-            recorder.wire(wire, tapped.at);
-            watched.recorder.check(conn, &client, &tapped);
+            if shown {
+                let side = match tapped.direction {
+                    Direction::In => WireSide::Received,
+                    Direction::Out => WireSide::Sent,
+                };
+                let (line, bytes) = recorder.shown(conn, &tapped, version);
+                let wire = WireEvent { client: client.clone(), conn, side, line, bytes };
+                recorder.wire(wire, tapped.at);
+            }
+            watched.check(&client, &tapped);
         })
+    }
+
+    /// What a packet leaves on a broker, and whether it is a probe of ours that arrives.
+    fn note_traces(&self, client: &str, tapped: &Tapped<'_>) {
+        match (tapped.direction, &tapped.content) {
+            (Direction::Out, Content::Packet(packet)) => self.0.state.lock().traces.note(packet),
+            (Direction::In, Content::Packet(Packet::Publish(publish)))
+                if publish.payload.starts_with(PROBE.as_bytes()) =>
+            {
+                self.0.state.lock().probes.push((client.to_owned(), publish.topic.clone()));
+            }
+            _ => {}
+        }
     }
 
     /// A tap for a connection of the runner's own, which only the checks watch.
@@ -287,48 +372,27 @@ impl Recorder {
             let mut state = self.0.state.lock();
             state.own += 1;
             let conn = OWN + state.own;
-            state.checks.opened(conn);
+            state.checks.broker.opened(conn);
             conn
         };
-        let watched = Watched { recorder: self.clone(), conn };
-        Tap::new(move |tapped: Tapped<'_>| watched.recorder.check(conn, &name, &tapped))
-    }
-
-    /// Lets the checks see a packet, and says in the log what the broker broke with it.
-    fn check(&self, conn: u32, client: &str, tapped: &Tapped<'_>) {
-        let at = self.seconds(tapped.at);
-        let found = {
-            let mut state = self.0.state.lock();
-            let found = state.checks.see(conn, tapped, at);
-            if !state.checks.unfinished(conn) {
-                state.connecting.remove(&conn);
-            }
-            found
-        };
-        for violation in found {
-            let line = format!("breaks {}: {violation}", violation.check.name);
-            let shown = if conn < OWN { conn } else { 0 };
-            let note =
-                WireEvent { client: client.to_owned(), conn: shown, side: WireSide::Note, line, bytes: None };
-            self.wire(note, tapped.at);
-            let packets = self.last_lines();
-            self.0.state.lock().checks.keep(violation, packets);
-        }
+        let watched = Watched { recorder: self.clone(), conn, judged: Some(Party::Broker) };
+        Tap::new(move |tapped: Tapped<'_>| watched.check(&name, &tapped))
     }
 
     /// The broker is this case's alone.
     pub fn own_broker(&self, case: &Case) {
-        self.0.state.lock().checks.own_broker(case);
+        self.0.state.lock().checks.broker.own_broker(case);
     }
 
     /// The broker was started anew, or read its configuration again.
     pub fn restarted(&self) {
-        self.0.state.lock().checks.restarted();
+        self.0.state.lock().checks.broker.restarted();
     }
 
-    /// Rules that the broker broke, oldest first.
+    /// Rules that the broker broke, and then those that clients of peers broke; each oldest first.
     pub fn breaches(&self) -> Vec<Breach> {
-        self.0.state.lock().checks.breaches()
+        let checks = &self.0.state.lock().checks;
+        [checks.broker.breaches(), checks.clients.breaches()].concat()
     }
 
     /// A packet in notation, and its bytes with its secrets overwritten; `None` where they cannot be told
@@ -447,7 +511,7 @@ mod tests {
             password: Some(Bytes::from_static(b"open sesame")),
             ..Connect::default()
         };
-        let tap = recorder.tap("bob", ProtocolVersion::V311);
+        let tap = recorder.tap("bob", ProtocolVersion::V311, Watching::BROKER);
         let packet = Packet::Connect(Box::new(connect));
         let bytes = Bytes::from_static(b"\x10\x20 open sesame");
         tap.record(Direction::Out, bytes.clone(), Content::Packet(&packet));
@@ -467,7 +531,7 @@ mod tests {
         let case = CaseId { file: "a.yaml".into(), scenario: "s".into(), variant: String::new(), row: None };
         let recorder = Recorder::new(case, 0.0);
         recorder.hide(&["0123456789abcdef".to_owned()]);
-        let tap = recorder.tap("bob", ProtocolVersion::V311);
+        let tap = recorder.tap("bob", ProtocolVersion::V311, Watching::BROKER);
         let raw = |bytes: &'static [u8]| tap.record(Direction::Out, Bytes::from_static(bytes), Content::Raw);
         raw(b"\x10");
         raw(b"\x1a\x00\x04MQTT\x04\xc2\x00\x00");
@@ -504,7 +568,7 @@ mod tests {
         let case = CaseId { file: "a.yaml".into(), scenario: "s".into(), variant: String::new(), row: None };
         let recorder = Recorder::new(case, 0.0);
         recorder.hide(&["0123456789abcdef".to_owned()]);
-        let tap = recorder.tap("bob", ProtocolVersion::V311);
+        let tap = recorder.tap("bob", ProtocolVersion::V311, Watching::BROKER);
         let raw = |bytes: &'static [u8]| tap.record(Direction::Out, Bytes::from_static(bytes), Content::Raw);
         raw(b"\x30\x13\x00\x01t0123");
         let packets = recorder.last_lines();

@@ -7,7 +7,7 @@ use super::profile::{Limits, Profile};
 use super::target::Plan;
 use super::uses::{Uses, uses};
 use super::{EnvironmentError, TargetChoice, rumqttc};
-use crate::scenario::{Body, Capability, Case, EngineKind};
+use crate::scenario::{Body, Capability, Case, EngineKind, Subject};
 
 /// Which of the cases a broker with this profile would skip, and why. Connects to nothing.
 ///
@@ -25,6 +25,10 @@ pub fn skipped(profile: &Path, cases: &[Case]) -> Result<Vec<Option<String>>, En
 
 /// Why this case cannot run on this broker; `None` if it can.
 pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<String> {
+    if case.subject() == Subject::Client {
+        let other = "it tests a client, and no broker has a part in it";
+        return plan.other().then(|| other.to_owned()).or_else(|| rumqttc::cannot(case, engine));
+    }
     let has = plan.capabilities();
     let used = uses(case);
     let mut needs = used.needs.clone();
@@ -39,7 +43,7 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
         } else if !users.is_empty() || case.setup.broker.acl.is_some() {
             needs.insert(Capability::Accounts);
         }
-        let anonymous = case.clients.iter().any(|client| client.user.is_none());
+        let anonymous = case.clients.iter().any(|client| client.at_broker() && client.user.is_none());
         if anonymous && external.control.is_none() {
             needs.insert(Capability::Anonymous);
         }
@@ -57,7 +61,7 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
         }
     }
     let logs_in = plan.external().is_some_and(|external| external.control.is_some());
-    if logs_in && case.clients.iter().any(|client| client.raw) {
+    if logs_in && case.clients.iter().any(|client| client.at_broker() && client.raw) {
         return Some(format!("{} wants an account, and packet blocks are sent as written", plan.name));
     }
     if let Some(lacking) = needs.iter().find(|need| !has.contains(need)) {

@@ -7,8 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::diagnostic::Span;
-use crate::scenario::Case;
 use crate::scenario::target::{Certificate, ListenerSpec, Setup};
+use crate::scenario::{Case, Subject};
 
 /// What carries the packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,9 @@ impl Transport {
         }
         if broker.listeners.iter().any(|listener| listener.websockets || listener.cert.is_some()) {
             return Err(format!("it brings listeners of its own, and cannot be played over {self}"));
+        }
+        if case.subject() == Subject::Client {
+            return Err(format!("it tests a client at a broker of its own, which does not speak {self}"));
         }
         let mut case = case.clone();
         case.setup = Arc::new(self.set_up(&case.setup, &case.span));

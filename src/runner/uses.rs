@@ -27,7 +27,7 @@ pub struct Uses {
 /// What a case makes use of, its `requires` among it.
 pub fn uses(case: &Case) -> Uses {
     let mut uses = Uses { needs: case.requires.iter().copied().collect(), ..Uses::default() };
-    for client in &case.clients {
+    for client in case.clients.iter().filter(|client| client.at_broker()) {
         uses.client(client, case);
     }
     if case.clients.is_empty() {
@@ -156,7 +156,9 @@ impl Uses {
                 | Op::Quiet(_)
                 | Op::Closed(..)
                 | Op::Pause(_)
-                | Op::Barrier => {}
+                | Op::Barrier
+                | Op::Play(..)
+                | Op::Played(_) => {}
             }
         }
     }

@@ -24,7 +24,7 @@ pub struct Found {
     pub mechanism: Option<String>,
     /// Worth saying.
     pub notes: Vec<String>,
-    /// Rules of the protocol that the broker broke meanwhile.
+    /// Rules of the protocol that were broken meanwhile by whom the case tests.
     pub breaches: Vec<Breach>,
 }
 
@@ -123,7 +123,7 @@ fn broken(case: &Case, breach: &Breach) -> Explanation {
 /// A broken rule of the protocol beside another verdict.
 fn mention(breach: &Breach) -> String {
     let Violation { check, line, .. } = &breach.violation;
-    format!("the broker breaks {}: {} ({line})", check.name, breach.violation)
+    format!("the {} breaks {}: {} ({line})", check.binds, check.name, breach.violation)
 }
 
 /// Keeps secrets out of an explanation.

@@ -12,11 +12,11 @@ use super::keys::Fields;
 use super::matcher::Matcher;
 use super::node::{Kind, Node};
 use super::op::{
-    ClientIndex, Close, ConnectOutcome, Op, Request, Step, TargetAction, WireAlternative, WireStep,
+    ClientIndex, Close, ConnectOutcome, Op, Reply, Request, Step, TargetAction, WireAlternative, WireStep,
     WireStepKind,
 };
 use super::scope::Scope;
-use super::{Body, Capability, Case};
+use super::{Body, Capability, Case, Subject};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::mqtt::notation::PacketLine;
 use crate::mqtt::{ProtocolVersion, QoS, TopicFilter, TopicName};
@@ -47,6 +47,9 @@ fn least(steps: &[Step]) -> Duration {
 /// What the target must be able to do for these steps and this set-up.
 fn implied(case: &Case) -> BTreeSet<Capability> {
     let mut found = BTreeSet::new();
+    if case.subject() == Subject::Client {
+        return found;
+    }
     let versions = case.clients.iter().filter_map(|client| client.protocol).chain([case.protocol]);
     for version in versions {
         match version {
@@ -56,7 +59,7 @@ fn implied(case: &Case) -> BTreeSet<Capability> {
         };
     }
     let broker = &case.setup.broker;
-    for client in &case.clients {
+    for client in case.clients.iter().filter(|client| client.at_broker()) {
         if client.user.is_some() {
             found.insert(Capability::Accounts);
         }
@@ -75,7 +78,7 @@ fn implied(case: &Case) -> BTreeSet<Capability> {
     if broker.users.iter().any(|user| user.scram) {
         found.insert(Capability::Scram);
     }
-    if !broker.settings.is_empty() || broker.config.is_some() {
+    if !broker.settings.is_empty() || !broker.bridges.is_empty() || broker.config.is_some() {
         found.insert(Capability::Config);
     }
     match &case.body {
@@ -137,7 +140,7 @@ impl<'a> Walk<'a> {
     fn new(scope: &'a Scope<'a>, case: &'a Case) -> Self {
         let known = |client: &super::ClientSpec| Known {
             // The session of another client with the same identifier may hold subscriptions.
-            unclear: client.raw || client.client_id.is_some(),
+            unclear: client.raw || client.client_id.is_some() || client.peer.is_some(),
             ..Known::default()
         };
         Self { scope, case, clients: case.clients.iter().map(known).collect() }
@@ -161,8 +164,11 @@ impl<'a> Walk<'a> {
                     known.ended = None;
                 }
             }
-            Op::Send(client, request, _) => {
+            Op::Send(client, request, reply) => {
                 self.connected(*client, step);
+                if matches!(reply, Reply::Denied) {
+                    self.proved_at_broker(*client, step);
+                }
                 if let Request::Subscribe { filters, .. } = request {
                     for (filter, _) in filters {
                         self.subscribed(*client, filter.as_literal());
@@ -176,13 +182,21 @@ impl<'a> Walk<'a> {
                 }
             }
             Op::ExpectAmong(clients, _) => clients.iter().for_each(|client| self.connected(*client, step)),
-            Op::Quiet(client) | Op::Closed(client, _) => self.connected(*client, step),
+            Op::Quiet(client) => {
+                self.proved_at_broker(*client, step);
+                self.connected(*client, step);
+            }
+            Op::Closed(client, _) => self.connected(*client, step),
             Op::Packets(client, lines) => {
                 self.numbers(*client, lines);
                 self.transport_and_account(*client, lines);
                 let known = &mut self.clients[client.0];
                 known.unclear = true;
                 known.ended = None;
+            }
+            Op::Play(peer, lines) => {
+                self.numbers(*peer, lines);
+                self.transport_and_account(*peer, lines);
             }
             Op::Close(client, close) => {
                 self.connected(*client, step);
@@ -191,7 +205,7 @@ impl<'a> Walk<'a> {
                     self.clients[client.0].ended = Some(step.span.clone());
                 }
             }
-            Op::Target(_) | Op::Pause(_) | Op::Barrier => {}
+            Op::Target(_) | Op::Pause(_) | Op::Barrier | Op::Played(_) => {}
             // Branches see each other's subscriptions.
             Op::Spawn(branches) => {
                 for branch in branches {
@@ -274,6 +288,19 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// L023: an absence is proved by messages through a broker, which a peer is not.
+    fn proved_at_broker(&self, client: ClientIndex, step: &Step) {
+        let client = &self.case.clients[client.0];
+        if let Some(peer) = &client.peer {
+            let message = format!(
+                "`{}` is a client of the peer `{peer}`: nothing shows that no message is under way",
+                client.name
+            );
+            let help = format!("let `{peer}` say what may come, with `! <` before its lines");
+            self.scope.error_help("L023", &step.span, message, help);
+        }
+    }
+
     /// L016: the author ended this connection some steps ago.
     fn connected(&self, client: ClientIndex, step: &Step) {
         let Some(ended) = &self.clients[client.0].ended else { return };
@@ -349,7 +376,8 @@ pub(super) fn unused_in_scenario(scope: &Scope, fields: &Fields, case: &Case) {
     let is_table = matches!(case.body, Body::Table(_));
     let clients = fields.get("clients").filter(|_| !is_table);
     // An account that nobody uses may be there to make a password file: say nothing.
-    unused(scope, &used, None, child(fields.get("broker"), "listeners"), fields.get("pki"), clients);
+    let peers = fields.get("peers").filter(|_| !is_table);
+    unused(scope, &used, None, child(fields.get("broker"), "listeners"), fields.get("pki"), [clients, peers]);
 }
 
 /// L021 for what a file defines for its scenarios.
@@ -362,12 +390,13 @@ pub(super) fn unused_in_file(file: &FileLevel, cases: &[Case]) {
     // A table tests accounts, and one of them may be its witness; packets name them in their way.
     let clear = cases.iter().all(|case| matches!(&case.body, Body::Steps(steps) if !has_packets(steps)));
     let users = child(broker, "users").filter(|_| clear);
-    unused(&file.scope, &used, users, child(broker, "listeners"), file.pki.as_ref(), file.clients.as_ref());
+    let actors = [file.clients.as_ref(), file.peers.as_ref()];
+    unused(&file.scope, &used, users, child(broker, "listeners"), file.pki.as_ref(), actors);
 }
 
 fn has_packets(steps: &[Step]) -> bool {
     steps.iter().any(|step| match &step.op {
-        Op::Packets(..) => true,
+        Op::Packets(..) | Op::Play(..) => true,
         Op::Spawn(branches) => branches.iter().any(|branch| has_packets(branch)),
         Op::Repeat(_, steps) => has_packets(steps),
         _ => false,
@@ -380,11 +409,16 @@ fn unused(
     users: Option<&Node>,
     listeners: Option<&Node>,
     pki: Option<&Node>,
-    clients: Option<&Node>,
+    [clients, peers]: [Option<&Node>; 2],
 ) {
     // The first listener is the one that clients use without saying so.
-    let kinds =
-        [("client", clients, 0), ("user", users, 0), ("listener", listeners, 1), ("certificate", pki, 0)];
+    let kinds = [
+        ("client", clients, 0),
+        ("peer", peers, 0),
+        ("user", users, 0),
+        ("listener", listeners, 1),
+        ("certificate", pki, 0),
+    ];
     for (kind, node, skip) in kinds {
         for (name, span) in definitions(node).into_iter().skip(skip) {
             if !used.contains(&format!("{kind}.{name}")) {

@@ -245,12 +245,77 @@ pub struct ClientSpec {
     pub raw: bool,
     /// Which implementation plays it.
     pub engine: EngineKind,
+    /// Name of the peer that it connects to, in place of the broker.
+    pub peer: Option<String>,
+    /// It is a peer itself: a broker that the scenario plays, which waits for connections.
+    pub plays: bool,
     /// Properties of its CONNECT, 5.0.
     pub properties: Properties,
     /// Messages that nobody asked for do not fail the scenario.
     pub ignore_extra: bool,
     /// Where it is defined.
     pub span: Span,
+}
+
+impl ClientSpec {
+    /// A client of this name of which nothing is said.
+    pub(crate) fn plain(name: String, span: Span) -> Self {
+        Self {
+            name,
+            user: None,
+            password: None,
+            client_id: None,
+            listener: None,
+            subprotocols: None,
+            trust: None,
+            protocol: None,
+            clean: true,
+            keep_alive: Self::KEEP_ALIVE,
+            will: None,
+            auto_ping: true,
+            raw: false,
+            engine: EngineKind::Wire,
+            peer: None,
+            plays: false,
+            properties: Properties::new(),
+            ignore_extra: false,
+            span,
+        }
+    }
+
+    /// Seconds of keep-alive when nothing is said, as mosquitto's clients have it.
+    const KEEP_ALIVE: u16 = 60;
+
+    /// True for a client of the broker under test: not for a peer, nor for a client of one.
+    pub fn at_broker(&self) -> bool {
+        !self.plays && self.peer.is_none()
+    }
+}
+
+/// What a case tells the truth about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The broker.
+    Broker,
+    /// The broker where it is a client itself: a bridge to a peer.
+    Bridge,
+    /// Clients, which connect to peers alone; the broker of the run has no part in it.
+    Client,
+}
+
+impl Case {
+    /// Whom it tests.
+    pub fn subject(&self) -> Subject {
+        if !self.setup.broker.bridges.is_empty() {
+            return Subject::Bridge;
+        }
+        let with_peer = self.clients.iter().any(|client| client.peer.is_some());
+        if with_peer && !self.clients.iter().any(ClientSpec::at_broker) {
+            Subject::Client
+        } else {
+            Subject::Broker
+        }
+    }
 }
 
 /// Which implementation plays a client.

@@ -41,6 +41,11 @@ pub enum Op {
     Quiet(ClientIndex),
     /// Send and expect packets as written (`packets`).
     Packets(ClientIndex, Vec<WireStep>),
+    /// Begin to send and expect packets as written on the connections that come to a peer, beside the steps
+    /// that follow (`plays`); what it began before comes first.
+    Play(ClientIndex, Vec<WireStep>),
+    /// Wait until a peer has played all that it began (`done`).
+    Played(ClientIndex),
     /// Wait until the broker closes the connection (`closed`).
     Closed(ClientIndex, Closed),
     /// End the connection from this side.

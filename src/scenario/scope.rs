@@ -128,6 +128,8 @@ pub(super) struct Names {
     pub listeners: BTreeSet<String>,
     /// Certificates and authorities.
     pub certs: BTreeSet<String>,
+    /// Brokers that the scenario plays.
+    pub peers: BTreeSet<String>,
 }
 
 /// What names mean while one combination of one scenario is decoded.

@@ -24,6 +24,8 @@ pub struct BrokerSpec {
     pub listeners: Vec<ListenerSpec>,
     /// Other mosquitto.conf options, name and value.
     pub settings: Vec<(String, String, Span)>,
+    /// Connections to peers of the scenario.
+    pub bridges: Vec<BridgeSpec>,
     /// A mosquitto.conf to take over, ports and paths moved.
     pub config: Option<FileText>,
     /// An ACL file, instead of the users' `allow`.
@@ -68,6 +70,19 @@ pub struct ListenerSpec {
     /// Name of its certificate in `pki`; TLS if present.
     pub cert: Option<String>,
     /// Options of this listener, name and value.
+    pub settings: Vec<(String, String, Span)>,
+    /// Where it is defined.
+    pub span: Span,
+}
+
+/// One `connection` block of mosquitto.conf.
+#[derive(Debug, Clone)]
+pub struct BridgeSpec {
+    /// Name of the connection.
+    pub name: String,
+    /// The peer at its other end.
+    pub peer: String,
+    /// Options of this connection, name and value.
     pub settings: Vec<(String, String, Span)>,
     /// Where it is defined.
     pub span: Span,

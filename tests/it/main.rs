@@ -31,6 +31,7 @@ mod interop_websocket;
 mod labs;
 mod matrix;
 mod mutation;
+mod peers;
 mod probe;
 mod properties;
 mod readme;

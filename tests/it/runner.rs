@@ -44,6 +44,8 @@ fn client(name: &str) -> ClientSpec {
         auto_ping: true,
         raw: false,
         engine: EngineKind::Wire,
+        peer: None,
+        plays: false,
         properties: Properties::new(),
         ignore_extra: false,
         span: span(),

@@ -102,7 +102,11 @@ fn a_file_of_nothing_but_errors_is_answered_briefly() {
 #[test]
 fn every_example_of_the_reference_works() {
     for verb in VERBS {
-        let mut text = String::from("lab: 1\nscenarios:\n- id: one\n  clients: {a: {}, b: {}}\n  steps:\n");
+        let actors = match verb.actor {
+            Actor::Peer => "clients: {a: {peer: far}, b: {}}\n  peers: [far]",
+            _ => "clients: {a: {}, b: {}}",
+        };
+        let mut text = format!("lab: 1\nscenarios:\n- id: one\n  {actors}\n  steps:\n");
         for line in verb.example.lines() {
             let _ = writeln!(text, "  {line}");
         }

@@ -9,6 +9,7 @@
 mod accepts;
 mod acks;
 mod chain;
+mod clients;
 mod connecting;
 mod ending;
 mod matching;
@@ -70,6 +71,7 @@ pub const FAMILIES: &[Family] = &[
     matching::FAMILY,
     retained::FAMILY,
     properties::FAMILY,
+    clients::FAMILY,
 ];
 
 /// Every fault.
@@ -78,6 +80,11 @@ pub fn all() -> impl Iterator<Item = &'static FaultSpec> {
 }
 
 impl FaultSpec {
+    /// True for what a client does wrong, and not the broker.
+    pub fn is_of_client(&self) -> bool {
+        clients::FAMILY.faults.iter().any(|fault| fault.name == self.name)
+    }
+
     /// The fault of this name; the error is one sentence.
     pub fn named(name: &str) -> Result<&'static Self, String> {
         all().find(|fault| fault.name == name).ok_or_else(|| {

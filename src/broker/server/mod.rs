@@ -13,7 +13,7 @@ mod keep;
 mod listener;
 pub mod log_queue;
 pub mod log_sink;
-mod misbehave;
+pub mod misbehave;
 pub mod signals;
 mod sockets;
 mod syslog;

@@ -79,6 +79,7 @@ pub fn verbs() -> Vec<Entry> {
             let who = match verb.actor {
                 Actor::Client => "a client",
                 Actor::Broker => "broker",
+                Actor::Peer => "a peer",
                 Actor::Control => "nobody: it stands alone",
             };
             let mut details = vec![("who", who.to_owned())];

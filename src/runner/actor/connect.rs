@@ -1,10 +1,11 @@
 //! Connecting: the CONNECT of a client, and whether its outcome is the one that is expected.
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::{Actor, CONNECT_WITHIN, topic};
+use super::{Actor, CALL_WITHIN, CONNECT_WITHIN, topic};
 use crate::client::{Client, ConnectFailure, Options, Session};
 use crate::mqtt::Property;
+use crate::mqtt::codec::Limits;
 use crate::mqtt::packet::{ConnAck, Connect, Will};
 use crate::net::ConnectError;
 use crate::net::websocket::handshake::UpgradeError;
@@ -17,19 +18,37 @@ use crate::scenario::WillSpec;
 use crate::scenario::matcher::PropertyMatch;
 use crate::scenario::op::{ConnectOutcome, Open};
 use crate::scenario::value::Template;
+use crate::text::print_duration;
 
 impl Actor<'_> {
-    /// Opens a transport and sends nothing (raw clients).
+    /// Opens a transport and sends nothing (raw clients), or waits for one (peers).
     pub async fn open_transport(&mut self, at: At<'_>) -> Done {
         self.leave(Command::Drop).await;
+        if self.spec.plays {
+            return self.accept(at).await;
+        }
         let mut options = Options::new(Connect { version: self.version, ..Connect::default() });
         options.raw = true;
         options.connect_timeout = CONNECT_WITHIN;
         let endpoint = self.endpoint(at).await?;
-        let tap = at.context.recorder.tap(&self.spec.name, self.version);
+        let tap = at.context.tap(self.spec, self.version);
         self.last_sent = Instant::now();
         let client = Client::open(&endpoint, &options, Session::default(), Some(tap)).await;
         let client = client.map_err(|failure| at.failed("a connection", failure.to_string()))?;
+        self.started(self.spawn(at, client));
+        Ok(())
+    }
+
+    /// Waits until somebody connects to this peer.
+    async fn accept(&mut self, at: At<'_>) -> Done {
+        let name = &self.spec.name;
+        let expected = || format!("somebody connects to {name} within {}", print_duration(CALL_WITHIN));
+        let accepted = timeout(CALL_WITHIN, at.context.doors.accept(name)).await;
+        let transport = accepted
+            .map_err(|_| at.failed(expected(), "nobody does"))?
+            .map_err(|error| at.errored(expected(), error.to_string()))?;
+        let tap = at.context.tap(self.spec, self.version);
+        let client = Client::accepted(transport, Limits::default(), Some(tap));
         self.started(self.spawn(at, client));
         Ok(())
     }
@@ -42,14 +61,13 @@ impl Actor<'_> {
         options.raw = self.spec.raw;
         options.connect_timeout = open.within.unwrap_or(CONNECT_WITHIN);
         let endpoint = self.endpoint(at).await?;
-        let recorder = &at.context.recorder;
         self.last_sent = Instant::now();
         let result = if rumqttc::plays(self.spec, at.context.engine) {
-            let tap = recorder.tap(&self.spec.name, self.version);
+            let tap = at.context.tap(self.spec, self.version);
             rumqttc::connect(at, &endpoint, &options, &self.inbox, tap, &self.spec.name).await?
         } else {
             let session = std::mem::take(&mut self.session);
-            let tap = recorder.tap(&self.spec.name, self.version);
+            let tap = at.context.tap(self.spec, self.version);
             let connected = Client::connect(&endpoint, &options, session, Some(tap)).await;
             connected.map(|(client, answer)| (self.spawn(at, client), answer))
         };

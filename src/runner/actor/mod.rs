@@ -29,6 +29,8 @@ use crate::text::print_duration;
 /// How long connecting may take unless told otherwise: TLS on a busy machine needs more than the
 /// usual 2 s.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// How long a peer waits for a connection: bridges take their time before they try again.
+const CALL_WITHIN: Duration = Duration::from_secs(10);
 /// Clocks of broker and runner are read at different moments; a broker that waits exactly 1.5 s
 /// must not be seen to close after 1.4999 s.
 const CLOCK_SLACK: Duration = Duration::from_millis(20);
@@ -154,6 +156,10 @@ impl<'a> Actor<'a> {
     }
 
     async fn endpoint(&self, at: At<'_>) -> Done<Endpoint> {
+        if let Some(peer) = &self.spec.peer {
+            let endpoint = at.context.doors.endpoint(peer);
+            return endpoint.ok_or_else(|| at.errored("an address", format!("{peer} has none")));
+        }
         let target = at.context.target.lock().await;
         let mut endpoint = target
             .endpoint(self.spec.listener.as_deref(), self.spec.trust.as_deref())

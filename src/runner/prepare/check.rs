@@ -58,6 +58,10 @@ fn broker(broker: &BrokerSpec) -> Vec<Diagnostic> {
     for listener in &broker.listeners {
         found.extend(settings("listener 1883\n", &listener.settings));
     }
+    for bridge in &broker.bridges {
+        let begin = format!("connection {}\naddress 127.0.0.1\n", bridge.name);
+        found.extend(settings(&begin, &bridge.settings));
+    }
     if let Some(acl) = acl_source(broker) {
         found.extend(Acl::parse(&acl).map_or_else(|errors| errors, |acl| acl.warnings().to_vec()));
     }

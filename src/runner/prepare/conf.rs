@@ -38,6 +38,12 @@ impl Prepared {
             let _ = writeln!(text, "persistence_location {}/", self.folder().display());
         }
         let listeners = self.write_listeners(&mut text, if per_listener { &security } else { "" })?;
+        for bridge in &broker.bridges {
+            let _ = writeln!(text, "connection {}", bridge.name);
+            for (name, value, _) in &bridge.settings {
+                let _ = writeln!(text, "{name} {value}");
+            }
+        }
         Ok((text, listeners))
     }
 

@@ -76,10 +76,10 @@ impl Plan {
         }
     }
 
-    /// What our own broker does wrong, on purpose; others cannot be told.
+    /// What our own broker does wrong, on purpose; others cannot be told. What clients do wrong is not its.
     pub fn with_faults(mut self, wanted: &[&'static FaultSpec]) -> Self {
         if let PlanKind::Bundled(faults) = &mut self.kind {
-            faults.extend(wanted);
+            faults.extend(wanted.iter().filter(|fault| !fault.is_of_client()));
         }
         self
     }
@@ -101,6 +101,11 @@ impl Plan {
             PlanKind::External(external) => Some(external),
             _ => None,
         }
+    }
+
+    /// True for a broker that is not ours: somebody asks about it, and not about our clients.
+    pub fn other(&self) -> bool {
+        !matches!(self.kind, PlanKind::Bundled(_))
     }
 
     /// True where each case gets a broker of its own, in a state that is known.

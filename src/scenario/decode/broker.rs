@@ -11,7 +11,7 @@ use crate::scenario::LoadOptions;
 use crate::scenario::keys::{Fields, KeySpec, Shape, key};
 use crate::scenario::node::{Kind, Node};
 use crate::scenario::scope::Scope;
-use crate::scenario::target::{BrokerSpec, Certificate, FileText, ListenerSpec, Setup, UserSpec};
+use crate::scenario::target::{BridgeSpec, BrokerSpec, Certificate, FileText, ListenerSpec, Setup, UserSpec};
 
 /// Keys of `broker`.
 pub const BROKER_KEYS: &[KeySpec] = &[
@@ -23,6 +23,11 @@ pub const BROKER_KEYS: &[KeySpec] = &[
     key("users", Shape::MapOf(&Shape::Keys(USER_KEYS)), "accounts and their rights, by user name"),
     key("listeners", Shape::MapOf(&Shape::Keys(LISTENER_KEYS)), "listeners by name; default: one plain one"),
     key("settings", Shape::MapOf(&Shape::OneOrMany(&Shape::Text)), "any mosquitto.conf option and its value"),
+    key(
+        "bridges",
+        Shape::MapOf(&Shape::Keys(BRIDGE_KEYS)),
+        "connections of the broker to `peers` of the scenario, where it is a client itself, by name",
+    ),
     key("config", Shape::Text, "a mosquitto.conf to take over; ports and paths are moved, nothing else"),
     key("acl", Shape::Text, "an ACL file: its path, or its text as a block (`|`)"),
     key(
@@ -68,6 +73,21 @@ pub const LISTENER_KEYS: &[KeySpec] = &[
     ),
     key("cert", Shape::Text, "a certificate of `pki`: a TLS listener"),
     key("settings", Shape::MapOf(&Shape::OneOrMany(&Shape::Text)), "mosquitto.conf options of this listener"),
+];
+
+/// Keys of a bridge.
+pub const BRIDGE_KEYS: &[KeySpec] = &[
+    key(
+        "peer",
+        Shape::Text,
+        "the peer that it connects to; it gives the `address`, and the scenario's protocol the \
+         `bridge_protocol_version`",
+    ),
+    key(
+        "settings",
+        Shape::MapOf(&Shape::OneOrMany(&Shape::Text)),
+        "mosquitto.conf options of this connection, such as `topic: \"# out 1\"`",
+    ),
 ];
 
 /// Keys of a certificate.
@@ -123,10 +143,15 @@ fn broker_spec(scope: &Scope, node: &Node) -> BrokerSpec {
         users: fields.get("users").map(|node| users(scope, node)).unwrap_or_default(),
         listeners: fields.get("listeners").map(|node| listeners(scope, node)).unwrap_or_default(),
         settings: fields.get("settings").map(|node| settings(scope, node)).unwrap_or_default(),
+        bridges: fields.get("bridges").map(|node| bridges(scope, node)).unwrap_or_default(),
         config: file("config", &options.config),
         acl: file("acl", &options.acl),
         password_file: file("password_file", &options.password_file),
     };
+    if let (Some((key, _)), true) = (fields.entry("bridges"), spec.config.is_some()) {
+        let message = "`bridges` and `config` exclude each other";
+        scope.error_help("L023", &key.span, message, "leave one of them out");
+    }
     let allowed = spec.users.iter().find(|user| !user.allow.is_empty());
     if let (Some((key, _)), Some(user)) = (fields.entry("acl"), allowed) {
         let message = "`acl` and the `allow` of users exclude each other";
@@ -200,6 +225,32 @@ fn listeners(scope: &Scope, node: &Node) -> Vec<ListenerSpec> {
         found.push(listener);
     }
     found
+}
+
+fn bridges(scope: &Scope, node: &Node) -> Vec<BridgeSpec> {
+    let mut found = Vec::new();
+    for (name, span, value) in values::named(scope, node, "bridges") {
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            scope.error("L024", span, "the name of a connection is one word");
+        }
+        let Some(fields) = value.and_then(|v| Fields::of(scope, v, &[BRIDGE_KEYS], "a bridge")) else {
+            scope.error("L006", span, "a bridge needs the key `peer`");
+            continue;
+        };
+        let Some(peer) = fields.need(scope, "peer", "a bridge").and_then(|node| peer(scope, node)) else {
+            continue;
+        };
+        let settings = fields.get("settings").map(|node| settings(scope, node)).unwrap_or_default();
+        found.push(BridgeSpec { name, peer, settings, span: span.clone() });
+    }
+    found
+}
+
+/// The name of a peer.
+pub(super) fn peer(scope: &Scope, node: &Node) -> Option<String> {
+    let name = scope.text(node, "peer")?;
+    scope.defined("peer", &name, &node.span, scope.names.peers.iter().map(String::as_str));
+    Some(name)
 }
 
 /// A list repeats its option.

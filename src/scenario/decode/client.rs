@@ -1,9 +1,10 @@
 //! `clients:`: who connects and how.
 
+use super::broker::peer;
 use super::properties::{Carrier, to_send};
 use super::values;
 use crate::mqtt::packet::PacketType;
-use crate::mqtt::{Properties, Property, ProtocolVersion, QoS};
+use crate::mqtt::{Property, ProtocolVersion, QoS};
 use crate::scenario::keys::{Fields, KeySpec, Shape, key};
 use crate::scenario::node::Node;
 use crate::scenario::scope::Scope;
@@ -11,9 +12,6 @@ use crate::scenario::step;
 use crate::scenario::target::BrokerSpec;
 use crate::scenario::value::Template;
 use crate::scenario::{ClientSpec, EngineKind, Payload, WillSpec};
-
-/// Seconds of keep-alive when nothing is said, as mosquitto's clients have it.
-const DEFAULT_KEEP_ALIVE: u16 = 60;
 
 /// Seconds that a kept session outlives its connection in 5.0.
 const KEPT: u32 = 3600;
@@ -24,6 +22,7 @@ pub const CLIENT_KEYS: &[KeySpec] = &[
     key("password", Shape::Text, "another password than the account's, or that of a user who has no account"),
     key("client_id", Shape::Text, "client identifier; default: made for the run, `\"\"`: left to the broker"),
     key("listener", Shape::Text, "which listener; default: the first"),
+    key("peer", Shape::Text, "the peer (`peers`) that it connects to, in place of the broker"),
     key(
         "subprotocols",
         Shape::List(&Shape::Text),
@@ -69,25 +68,11 @@ pub(in crate::scenario) fn clients(scope: &Scope, node: &Node, broker: &BrokerSp
             scope.error("L024", span, message);
             continue;
         }
-        let mut client = ClientSpec {
-            name,
-            user: None,
-            password: None,
-            client_id: None,
-            listener: None,
-            subprotocols: None,
-            trust: None,
-            protocol: None,
-            clean: true,
-            keep_alive: DEFAULT_KEEP_ALIVE,
-            will: None,
-            auto_ping: true,
-            raw: false,
-            engine: EngineKind::Wire,
-            properties: Properties::new(),
-            ignore_extra: false,
-            span: span.clone(),
-        };
+        if scope.names.peers.contains(&name) {
+            scope.error("L024", span, format!("`{name}` is the name of a peer already"));
+            continue;
+        }
+        let mut client = ClientSpec::plain(name, span.clone());
         if let Some(fields) = value.and_then(|v| Fields::of(scope, v, &[CLIENT_KEYS], "a client")) {
             account(scope, &fields, broker, &mut client);
             transport(scope, &fields, broker, &mut client);
@@ -130,6 +115,14 @@ fn transport(scope: &Scope, fields: &Fields, broker: &BrokerSpec, client: &mut C
         client.listener = scope.text(node, "listener");
         if let Some(name) = &client.listener {
             scope.defined("listener", name, &node.span, broker.listeners.iter().map(|l| l.name.as_str()));
+        }
+    }
+    if let Some((key, node)) = fields.entry("peer") {
+        client.peer = peer(scope, node);
+        let of_broker = ["listener", "subprotocols", "trust", "raw"];
+        if let Some(other) = of_broker.into_iter().find(|name| fields.get(name).is_some()) {
+            let message = format!("a client of a peer has no `{other}`");
+            scope.error_help("L023", &key.span, message, format!("leave `peer` or `{other}` out"));
         }
     }
     if let Some((key, node)) = fields.entry("subprotocols") {

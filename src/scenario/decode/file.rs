@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::broker::{BROKER_KEYS, CERTIFICATE_KEYS};
 use super::client::CLIENT_KEYS;
 use super::matrix::MATRIX_KEYS;
+use super::peer::PEER_KEYS;
 use super::scenario::{SCENARIO_KEYS, scenario};
 use super::values;
 use crate::diagnostic::{Diagnostic, Span};
@@ -28,6 +29,7 @@ pub const FILE_KEYS: &[KeySpec] = &[
     key("broker", Shape::Keys(BROKER_KEYS), "becomes mosquitto.conf, a password file and an ACL file"),
     key("pki", Shape::MapOf(&Shape::Keys(CERTIFICATE_KEYS)), "certificates made fresh for every run"),
     key("clients", Shape::MapOf(&Shape::Keys(CLIENT_KEYS)), "who takes part"),
+    key("peers", Shape::MapOf(&Shape::Keys(PEER_KEYS)), "brokers that the scenarios play themselves"),
     key("programs", Shape::Later, "programs under test"),
     key("scenarios", Shape::List(&Shape::Keys(SCENARIO_KEYS)), "what must hold"),
 ];
@@ -42,6 +44,8 @@ pub(in crate::scenario) struct FileLevel<'a> {
     pub pki: Option<Node>,
     /// `clients`.
     pub clients: Option<Node>,
+    /// `peers`.
+    pub peers: Option<Node>,
     /// `matrix`.
     pub matrix: Option<Node>,
     /// The set-up, once read without the matrix.
@@ -60,6 +64,7 @@ impl<'a> FileLevel<'a> {
             broker: take("broker"),
             pki: take("pki"),
             clients: take("clients"),
+            peers: take("peers"),
             matrix: take("matrix"),
             shared: RefCell::default(),
             used: RefCell::default(),

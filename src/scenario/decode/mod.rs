@@ -7,6 +7,7 @@ pub mod client;
 pub mod file;
 pub mod matchers;
 pub mod matrix;
+pub mod peer;
 pub(in crate::scenario) mod properties;
 pub mod scenario;
 pub mod values;

@@ -7,6 +7,7 @@ use super::broker::{BROKER_KEYS, CERTIFICATE_KEYS, setup};
 use super::client::{CLIENT_KEYS, clients};
 use super::file::FileLevel;
 use super::matrix::{MATRIX_KEYS, combinations};
+use super::peer::{PEER_KEYS, peers};
 use super::{merge, values};
 use crate::diagnostic::Span;
 use crate::mqtt::ProtocolVersion;
@@ -35,6 +36,11 @@ pub const SCENARIO_KEYS: &[KeySpec] = &[
     key("pki", Shape::MapOf(&Shape::Keys(CERTIFICATE_KEYS)), "added to the file's `pki`"),
     key("matrix", Shape::Keys(MATRIX_KEYS), "runs once for each combination of these values"),
     key("clients", Shape::MapOf(&Shape::Keys(CLIENT_KEYS)), "who takes part, added to the file's `clients`"),
+    key(
+        "peers",
+        Shape::MapOf(&Shape::Keys(PEER_KEYS)),
+        "brokers that the scenario plays, added to the file's",
+    ),
     key("points", Shape::Number, "for passing; shared over the rows of a table"),
     key("hint", Shape::Text, "shown when it fails"),
     key("hidden", Shape::Bool, "not shown to students; default false"),
@@ -111,9 +117,13 @@ fn case(
     body: Option<BodyNode>,
 ) -> Option<Case> {
     let errors = scope.inputs.problems.errors();
+    let peer_nodes = merge(file.peers.as_ref(), fields.get("peers"), 1);
+    let peers = peer_nodes.as_ref().map(|node| peers(&mut scope, node)).unwrap_or_default();
     let setup = setup_for(file, &mut scope, fields);
     let client_nodes = merge(file.clients.as_ref(), fields.get("clients"), 1);
-    let clients = client_nodes.as_ref().map(|node| clients(&scope, node, &setup.broker)).unwrap_or_default();
+    let mut clients =
+        client_nodes.as_ref().map(|node| clients(&scope, node, &setup.broker)).unwrap_or_default();
+    clients.extend(peers);
     let spec = fields.get("spec").map(|node| spec(&scope, node)).unwrap_or_default();
     let reader = StepReader::new(&scope, &clients, &setup.broker);
     let body = match body? {

@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod disconnect;
 mod packets;
+mod peer;
 mod ping;
 mod publish;
 mod receives;
@@ -34,6 +35,8 @@ pub enum Actor {
     Client,
     /// `broker`.
     Broker,
+    /// A peer, by its name.
+    Peer,
     /// The verb stands alone: `- fence`, `- wait: 1s`.
     Control,
 }
@@ -75,6 +78,8 @@ pub const VERBS: &[&VerbSpec] = &[
     &broker::KILL,
     &broker::RESTART,
     &broker::RELOAD,
+    &peer::PLAYS,
+    &peer::DONE,
     &control::FENCE,
     &control::WAIT,
     &control::PARALLEL,
@@ -97,7 +102,7 @@ pub(super) fn is_reserved(name: &str) -> bool {
 
 /// A verb as it was found in a file.
 struct Args<'n> {
-    /// The client, for client verbs.
+    /// The client or peer, for their verbs.
     client: Option<ClientIndex>,
     /// Keys and values, those of the value's own map included.
     fields: Fields<'n>,
@@ -106,9 +111,9 @@ struct Args<'n> {
 }
 
 impl Args<'_> {
-    /// The client; only for client verbs.
+    /// The client or peer; only for their verbs.
     fn client(&self) -> ClientIndex {
-        self.client.expect("a client verb is only reached through a client")
+        self.client.expect("a verb of a client or peer is only reached through one")
     }
 }
 
@@ -199,8 +204,10 @@ impl<'a> StepReader<'a> {
             return self.action(Actor::Broker, None, key, value);
         }
         if let Some(index) = self.clients.iter().position(|client| client.name == name) {
-            self.scope.mark_used("client", name);
-            return self.action(Actor::Client, Some(ClientIndex(index)), key, value);
+            let plays = self.clients[index].plays;
+            let (kind, what) = if plays { (Actor::Peer, "peer") } else { (Actor::Client, "client") };
+            self.scope.mark_used(what, name);
+            return self.action(kind, Some(ClientIndex(index)), key, value);
         }
         if LATER.contains(&name) {
             later(self.scope, name, &key.span);
@@ -269,7 +276,11 @@ impl<'a> StepReader<'a> {
             return;
         }
         let names = VERBS.iter().filter(|verb| verb.actor == kind).map(|verb| verb.name);
-        let who = if kind == Actor::Broker { "`broker`" } else { "a client" };
+        let who = match kind {
+            Actor::Broker => "`broker`",
+            Actor::Peer => "a peer",
+            Actor::Client | Actor::Control => "a client",
+        };
         let message = format!("`{}` is not something that {who} does", crate::text::escape(word));
         self.scope.error_help("L008", span, message, suggest(word, names, ""));
     }
@@ -314,5 +325,9 @@ fn may_be_empty(verb: &VerbSpec) -> bool {
 }
 
 fn first(kind: Actor) -> &'static str {
-    if kind == Actor::Broker { "restart" } else { "connect" }
+    match kind {
+        Actor::Broker => "restart",
+        Actor::Peer => "done",
+        Actor::Client | Actor::Control => "connect",
+    }
 }
