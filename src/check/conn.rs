@@ -209,7 +209,7 @@ impl Conn {
         self.client.flights.unknown = false;
         // A 3.1.1 client may go on with what it remembers by itself.
         self.client.flights.unknown_to_sender = !clean && !version.is_v5();
-        self.interests.unknown = false;
+        self.interests.start_afresh();
     }
 
     /// The broker goes on with a session: that of an earlier connection, if that was seen. `at_client`: what

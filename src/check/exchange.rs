@@ -329,4 +329,32 @@ mod tests {
         exchange.ended(1);
         assert_eq!(exchange.connections.keys().copied().collect::<Vec<_>>(), [2]);
     }
+
+    /// SUBSCRIBE packets for so many filters, all before the CONNACK, as a client may send them.
+    fn early(exchange: &mut Exchange, conn: u32, filters: usize) {
+        let all: Vec<String> = (0..filters).map(|number| format!("t/{number}")).collect();
+        for (id, some) in all.chunks(1_000).enumerate() {
+            let line = format!("SUBSCRIBE {} id={}", some.join(" "), id + 1);
+            say(exchange, conn, Party::Client, &line);
+        }
+    }
+
+    #[test]
+    fn more_filters_than_are_remembered_are_not_taken_for_none() {
+        let mut exchange = Exchange::new(Sight { at_client: false, whole: true });
+        // Too many in a new session, in one that goes on, and in one that went on before.
+        let connections =
+            [("a", 4_001, false), ("a", 0, true), ("b", 1, false), ("b", 4_001, true), ("b", 0, true)];
+        for (conn, (id, filters, present)) in (1..).zip(connections) {
+            exchange.opened(conn);
+            say(&mut exchange, conn, Party::Client, &format!("CONNECT client={id}"));
+            early(&mut exchange, conn, filters);
+            let answer = if present { "CONNACK 0 session_present" } else { "CONNACK 0" };
+            say(&mut exchange, conn, Party::Broker, answer);
+            say(&mut exchange, conn, Party::Broker, "PUBLISH t/0 \"x\"");
+            exchange.ended(conn);
+        }
+        let found: Vec<_> = exchange.violations().iter().map(ToString::to_string).collect();
+        assert_eq!(found, Vec::<String>::new());
+    }
 }

@@ -45,8 +45,10 @@ impl Ask {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Interests {
     asks: Vec<Ask>,
-    /// There may be others.
-    pub unknown: bool,
+    /// Those of earlier connections are not known.
+    unseen: bool,
+    /// There were more than are remembered: none is known, whatever comes to be known of earlier connections.
+    too_many: bool,
     /// A filter begins with `$`, which may be a broker's own way of asking for something else.
     odd: bool,
 }
@@ -54,7 +56,12 @@ pub(super) struct Interests {
 impl Interests {
     /// What was asked for before is not known.
     pub fn unseen() -> Self {
-        Self { unknown: true, ..Self::default() }
+        Self { unseen: true, ..Self::default() }
+    }
+
+    /// There is nothing from before this connection.
+    pub fn start_afresh(&mut self) {
+        self.unseen = false;
     }
 
     /// At the start of a connection that goes on with this session.
@@ -68,19 +75,16 @@ impl Interests {
 
     /// What was asked for before this connection comes to what was asked for on it already.
     pub fn add(&mut self, mut before: Self) {
-        before.asks.append(&mut self.asks);
-        self.unknown = before.unknown;
+        self.unseen = before.unseen;
+        self.too_many |= before.too_many;
         self.odd |= before.odd;
+        before.asks.append(&mut self.asks);
         self.asks = before.asks;
+        self.limit();
     }
 
     /// SUBSCRIBE.
     pub fn ask(&mut self, subscribe: &Subscribe) {
-        if self.asks.len() + subscribe.subscriptions.len() > ASKS {
-            self.unknown = true;
-            self.asks.clear();
-            return;
-        }
         let id = subscribe.properties.subscription_identifier();
         self.odd |= subscribe.subscriptions.iter().any(|one| is_odd(&one.filter));
         self.asks.extend(subscribe.subscriptions.iter().map(|one| Ask {
@@ -90,6 +94,14 @@ impl Interests {
             request: Some(subscribe.id),
             answer: None,
         }));
+        self.limit();
+    }
+
+    fn limit(&mut self) {
+        self.too_many |= self.asks.len() > ASKS;
+        if self.too_many {
+            self.asks = Vec::new();
+        }
     }
 
     /// SUBACK.
@@ -103,7 +115,7 @@ impl Interests {
 
     /// What a message to this topic may be sent for; `None` where that is not known.
     pub fn matching(&self, topic: &TopicName) -> Option<Vec<&Ask>> {
-        if self.unknown || self.odd {
+        if self.unseen || self.too_many || self.odd {
             return None;
         }
         Some(self.asks.iter().filter(|ask| !ask.was_refused() && ask.matches(topic)).collect())
@@ -113,4 +125,31 @@ impl Interests {
 fn is_odd(filter: &TopicFilter) -> bool {
     let text = filter.as_str();
     text.starts_with('$') && !text.starts_with("$share/") && !text.starts_with("$SYS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::notation::PacketLine;
+    use crate::mqtt::{Packet, ProtocolVersion};
+
+    #[test]
+    fn what_several_connections_of_a_session_ask_for_is_bounded() {
+        let filters: Vec<_> = (0..=ASKS / 2).map(|number| format!("t/{number}")).collect();
+        let line = PacketLine::parse(&format!("SUBSCRIBE {} id=1", filters.join(" "))).expect("a packet");
+        let raw = line.build(ProtocolVersion::V311).expect("a packet");
+        let Some(Packet::Subscribe(subscribe)) = raw.packet else { panic!("a SUBSCRIBE") };
+        let mut interests = Interests::unseen();
+        interests.start_afresh();
+        interests.ask(&subscribe);
+        let topic = TopicName::new("t/0").expect("a topic");
+        assert_eq!(interests.matching(&topic).map(|found| found.len()), Some(1));
+        let mut again = Interests::unseen();
+        again.ask(&subscribe);
+        again.add(interests.resumed());
+        assert!(again.matching(&topic).is_none());
+        assert_eq!(again.asks.len(), 0);
+        again.ask(&subscribe);
+        assert!(again.asks.is_empty(), "nothing is gathered that is not looked at");
+    }
 }
