@@ -4,7 +4,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::print_errors;
 use super::interrupt;
 use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
@@ -109,20 +108,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(targets) => targets,
         Err(message) => return Ok(usage(message)),
     };
-    let read = args.inputs.read();
-    print_errors(&read)?;
-    if read.has_errors() {
-        return Ok(Exit::Invalid);
-    }
-    let given = read.given.clone();
-    let selected = args.selection.select(read.into_cases());
-    if selected.cases.is_empty() {
-        complain(format_args!("error: {}", selected.nothing()));
-        return Ok(Exit::NothingSelected);
-    }
-    for word in &selected.unmatched {
-        complain(format_args!("warning: {word}"));
-    }
+    let selected = match args.selection.read(&args.inputs)? {
+        Ok(selected) => selected,
+        Err(exit) => return Ok(exit),
+    };
     if let Err(message) = captures_fit(&args.report, selected.cases.len() * targets.len()) {
         return Ok(usage(message));
     }
@@ -137,7 +126,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     let comparison = Comparison::default();
     let mut play = Play { baselines, brokers: Vec::new(), outputs, comparison, exit: Exit::Success };
-    play.all(args, targets, &selected, &given)?;
+    play.all(args, targets, &selected)?;
     let idle = play.idle_baselines();
     let Play { outputs, comparison, exit, .. } = play;
     outputs.finish()?;
@@ -172,7 +161,6 @@ impl Play {
         args: &Args,
         targets: Vec<(Option<String>, TargetChoice)>,
         selected: &Selected,
-        given: &[String],
     ) -> anyhow::Result<()> {
         let interrupt = interrupt::watch()?;
         let options = RunOptions {
@@ -188,7 +176,7 @@ impl Play {
         for (name, target) in targets {
             let again = args.again(&target);
             let mut options = RunOptions { target, ..options.clone() };
-            options.plan = Some(shard::plan(&selected.cases, &options, None, again, given));
+            options.plan = Some(shard::plan(&selected.cases, &options, None, again, &selected.given));
             self.one(name.as_deref(), &options, selected);
             if *interrupt.borrow() {
                 complain("interrupted: the reports hold what had run until then");

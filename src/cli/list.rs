@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::check::print_errors;
+use super::Exit;
 use super::load::Inputs;
 use super::select::Selection;
-use super::{Exit, complain};
 use crate::record::CaseId;
 use crate::runner::skipped;
 use crate::scenario::{Body, Case};
@@ -64,16 +63,10 @@ struct Listed<'a> {
 
 /// Exit 0; 3 if a file is invalid, 4 if nothing is selected.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let read = args.inputs.read();
-    print_errors(&read)?;
-    if read.has_errors() {
-        return Ok(Exit::Invalid);
-    }
-    let selected = args.selection.select(read.into_cases());
-    if selected.cases.is_empty() {
-        complain(format_args!("error: {}", selected.nothing()));
-        return Ok(Exit::NothingSelected);
-    }
+    let selected = match args.selection.read(&args.inputs)? {
+        Ok(selected) => selected,
+        Err(exit) => return Ok(exit),
+    };
     let skipped = match &args.profile {
         Some(profile) => skipped(profile, &selected.cases)?,
         None => vec![None; selected.cases.len()],

@@ -9,7 +9,6 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 
 use super::baselines;
-use super::check::print_errors;
 use super::faults;
 use super::fill;
 use super::interrupt;
@@ -224,26 +223,16 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
         Ok(options) => options,
         Err(message) => return Ok(usage(message)),
     };
-    let read = args.inputs.read();
-    print_errors(&read)?;
-    if read.has_errors() {
-        return Ok(Exit::Invalid);
-    }
-    let given = read.given.clone();
-    let selected = args.selection.select(read.into_cases());
-    if selected.cases.is_empty() {
-        complain(format_args!("error: {}", selected.nothing()));
-        return Ok(Exit::NothingSelected);
-    }
+    let selected = match args.selection.read(&args.inputs)? {
+        Ok(selected) => selected,
+        Err(exit) => return Ok(exit),
+    };
     if args.output.fill && fill::cannot(&selected.cases)? {
         return Ok(Exit::Invalid);
     }
-    for word in &selected.unmatched {
-        complain(format_args!("warning: {word}"));
-    }
     options.rows = selected.rows;
     let Ok(mut against) = baselines::read_all(&args.output.baseline)? else { return Ok(Exit::Invalid) };
-    let cases = args.part(selected.cases, &mut options, given);
+    let cases = args.part(selected.cases, &mut options, selected.given);
     if let Err(message) = captures_fit(&args.output.report, cases.len()) {
         return Ok(usage(message));
     }

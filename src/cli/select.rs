@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
+use super::check::print_errors;
+use super::load::{Inputs, Read};
+use super::{Exit, complain};
 use crate::mqtt::ProtocolVersion;
 use crate::scenario::{Body, Case};
 use crate::text::did_you_mean;
@@ -42,13 +45,15 @@ pub struct Selected {
     pub cases: Vec<Case>,
     /// Rows to run as `RunOptions::rows` wants them; empty: all.
     pub rows: BTreeSet<(String, String, usize)>,
+    /// Texts of files of the command line, as [`Read::given`].
+    pub given: Vec<String>,
     /// Words of `--only` and `--tag` that match nothing, each with a did-you-mean.
-    pub unmatched: Vec<String>,
+    unmatched: Vec<String>,
 }
 
 impl Selected {
     /// One sentence for exit code 4.
-    pub fn nothing(&self) -> String {
+    fn nothing(&self) -> String {
         if self.unmatched.is_empty() {
             "no test is selected: the files hold none that --only, --tag, --skip-tag and --protocol leave"
                 .to_owned()
@@ -64,8 +69,28 @@ impl Selection {
         self.only.is_empty() && self.tag.is_empty() && self.skip_tag.is_empty() && self.protocol.is_empty()
     }
 
-    /// Keeps the cases that all the arguments leave.
-    pub fn select(&self, cases: Vec<Case>) -> Selected {
+    /// Reads scenarios and keeps the cases that all the arguments leave. Says what is wrong on stderr, and
+    /// gives how the command ends where it cannot go on: with invalid files, or with no case.
+    pub fn read(&self, inputs: &Inputs) -> anyhow::Result<Result<Selected, Exit>> {
+        let read = inputs.read();
+        print_errors(&read)?;
+        if read.has_errors() {
+            return Ok(Err(Exit::Invalid));
+        }
+        let selected = self.select(read);
+        if selected.cases.is_empty() {
+            complain(format_args!("error: {}", selected.nothing()));
+            return Ok(Err(Exit::NothingSelected));
+        }
+        for word in &selected.unmatched {
+            complain(format_args!("warning: {word}"));
+        }
+        Ok(Ok(selected))
+    }
+
+    fn select(&self, mut read: Read) -> Selected {
+        let given = std::mem::take(&mut read.given);
+        let cases = read.into_cases();
         let unmatched = self.unmatched(&cases);
         let mut rows = BTreeSet::new();
         let mut whole = BTreeSet::new();
@@ -97,7 +122,7 @@ impl Selection {
             }
         }
         rows.retain(|(file, scenario, _)| !whole.contains(&(file.clone(), scenario.clone())));
-        Selected { cases: kept, rows, unmatched }
+        Selected { cases: kept, rows, given, unmatched }
     }
 
     fn unmatched(&self, cases: &[Case]) -> Vec<String> {

@@ -218,6 +218,14 @@ fn nothing_selected() {
         run(&file).args(arguments).assert().code(4).stderr(contains(says));
     }
     run(&file).args(["--tag", "quick", "--skip-tag", "quick"]).assert().code(4);
+    // Where something is left, it is said on the side.
+    for command in ["run", "list"] {
+        let mut some = mqttlab();
+        some.arg(command).arg(&file).args(["--only", "right", "--only", "rigth"]);
+        some.assert()
+            .success()
+            .stderr(contains("warning: --only rigth matches nothing, did you mean right?"));
+    }
 }
 
 #[test]
