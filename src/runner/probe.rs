@@ -386,20 +386,20 @@ impl<'t> Asker<'t> {
 
     async fn keeps_sessions(&self) -> Result<String, String> {
         let kept = self.comes_back().await;
-        // The session goes when it is begun anew, whatever came of it.
-        let gone = match self.open(self.connect("kept")).await {
-            Ok((client, _)) => {
-                let goodbye = Disconnect::with_reason(ReasonCode::SUCCESS);
-                let _ = timeout(PATIENCE, client.disconnect(goodbye)).await;
-                Ok(())
-            }
-            Err(why) => Err(why),
-        };
+        let gone = self.end_session("kept").await;
         let told = |text: String| match &gone {
             Ok(()) => text,
             Err(why) => format!("{text}; the session may be left behind: {why}"),
         };
         kept.map(told).map_err(told)
+    }
+
+    /// The session goes when it is begun anew, also where a DISCONNECT was lost.
+    async fn end_session(&self, role: &str) -> Result<(), String> {
+        let (client, _) = self.open(self.connect(role)).await?;
+        let goodbye = Disconnect::with_reason(ReasonCode::SUCCESS);
+        let _ = timeout(PATIENCE, client.disconnect(goodbye)).await;
+        Ok(())
     }
 
     async fn comes_back(&self) -> Result<String, String> {
@@ -484,12 +484,21 @@ impl<'t> Asker<'t> {
         if !self.version.is_v5() {
             return;
         }
-        let mut connect = self.connect("numbers");
+        let role = "numbers";
+        let mut connect = self.connect(role);
         connect.properties.push(Property::SessionExpiryInterval(u32::MAX));
-        let Ok((client, answer)) = self.open(connect).await else { return };
-        let mut goodbye = Disconnect::with_reason(ReasonCode::SUCCESS);
-        goodbye.properties.push(Property::SessionExpiryInterval(0));
-        let _ = timeout(PATIENCE, client.disconnect(goodbye)).await;
+        let opened = match self.open(connect).await {
+            Ok((client, answer)) => {
+                let mut goodbye = Disconnect::with_reason(ReasonCode::SUCCESS);
+                goodbye.properties.push(Property::SessionExpiryInterval(0));
+                let _ = timeout(PATIENCE, client.disconnect(goodbye)).await;
+                Some(answer)
+            }
+            Err(_) => None,
+        };
+        // Also where no CONNACK came in time: the broker may have opened it.
+        let gone = self.end_session(role).await;
+        let Some(answer) = opened else { return };
         let said: &Properties = &answer.properties;
         let text = |number: Option<u32>| number.map(|number| number.to_string());
         self.limits.packet_size = said.maximum_packet_size();
@@ -510,6 +519,9 @@ impl<'t> Asker<'t> {
             text(said.session_expiry_interval()),
             "as the client says",
         );
+        if let (Err(why), Some(last)) = (gone, self.findings.last_mut()) {
+            last.why += &format!("; a session that never expires may be left behind: {why}");
+        }
     }
 
     async fn order(&mut self) {

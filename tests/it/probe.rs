@@ -2,9 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use bytes::BytesMut;
+use mqttlab::client::{Client, Session};
+use mqttlab::mqtt::codec::{Decoder, Limits};
+use mqttlab::mqtt::{Packet, ProtocolVersion};
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
@@ -93,6 +99,72 @@ fn what_a_broker_lacks_is_found_and_its_scenarios_are_skipped() {
     );
     // Without the profile the same broker fails.
     mqttlab().arg("run").arg(&scenario).args(["--broker", &address]).assert().code(1);
+}
+
+/// Carries connections to a broker, all but the DISCONNECT of clients.
+fn losing_goodbyes(to: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let Ok(broker) = TcpStream::connect(("127.0.0.1", to)) else { return };
+            let (mut from, mut into) =
+                (broker.try_clone().expect("a socket"), client.try_clone().expect("one"));
+            std::thread::spawn(move || std::io::copy(&mut from, &mut into));
+            std::thread::spawn(move || without_goodbye(client, broker));
+        }
+    });
+    port
+}
+
+fn without_goodbye(mut client: TcpStream, mut broker: TcpStream) {
+    let mut decoder = Decoder::server(Limits::default());
+    let mut buffer = BytesMut::new();
+    let mut read = [0; 4096];
+    while let Ok(count @ 1..) = client.read(&mut read) {
+        buffer.extend_from_slice(&read[..count]);
+        let mut rest = buffer.clone();
+        while let Ok(Some((packet, len))) = decoder.decode(&mut buffer) {
+            let bytes = rest.split_to(len);
+            if !matches!(packet, Packet::Disconnect(_)) && broker.write_all(&bytes).is_err() {
+                return;
+            }
+        }
+    }
+    let _ = broker.shutdown(Shutdown::Write);
+}
+
+#[test]
+fn a_probe_leaves_no_session_where_its_goodbye_is_lost() {
+    let folder = broker::folder(broker::OPEN);
+    let running = Process::start(folder.path(), &["-v"]);
+    let address = format!("mqtt://127.0.0.1:{}", losing_goodbyes(running.ports[0]));
+    mqttlab().args(["probe", &address]).assert().success();
+    let lines = running.lines();
+    assert!(!lines.iter().any(|line| line.contains("Received DISCONNECT")), "{lines:#?}");
+    let named = |line: &String| Some(line.split_once(" as mqttlab-probe-")?.1.split_once(' ')?.0.to_owned());
+    let clients: BTreeSet<String> = lines.iter().filter_map(named).collect();
+    assert!(clients.iter().any(|client| client.ends_with("-numbers")), "{lines:#?}");
+    let count = |lines: &[String], text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    running.wait_for("end of each connection", |lines| {
+        let ended =
+            count(lines, "] disconnected") + count(lines, "] already connected, closing old connection");
+        (ended >= count(lines, "New client connected")).then_some(())
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let left: Vec<String> = runtime.block_on(async {
+        let mut left = Vec::new();
+        for client in clients {
+            let mut options = broker::options(ProtocolVersion::V5, &format!("mqttlab-probe-{client}"));
+            options.connect.clean_start = false;
+            let connected = Client::connect(&running.endpoint(), &options, Session::default(), None).await;
+            if connected.expect("let in").1.session_present {
+                left.push(client);
+            }
+        }
+        left
+    });
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

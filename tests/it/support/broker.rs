@@ -187,14 +187,20 @@ impl Process {
 
     /// Waits until a line with this text was logged or printed, and returns it.
     pub fn wait_for_line(&self, text: &str) -> String {
+        let with_it = |lines: &[String]| lines.iter().find(|line| line.contains(text)).cloned();
+        self.wait_for(&format!("line with `{text}`"), with_it)
+    }
+
+    /// Waits until there is something in the lines so far.
+    pub fn wait_for<T>(&self, what: &str, look: impl Fn(&[String]) -> Option<T>) -> T {
         let until = Instant::now() + PATIENCE;
         let mut lines = self.log.0.lock().expect("no panic there");
         loop {
-            if let Some(line) = lines.iter().find(|line| line.contains(text)) {
-                return line.clone();
+            if let Some(found) = look(&lines) {
+                return found;
             }
             let left = until.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "no line with `{text}` in {lines:#?}");
+            assert!(!left.is_zero(), "no {what} in {lines:#?}");
             lines = self.log.1.wait_timeout(lines, left).expect("no panic there").0;
         }
     }
