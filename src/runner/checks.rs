@@ -27,6 +27,45 @@ pub struct Breach {
     pub packets: Vec<String>,
 }
 
+/// Who is watched on which connections.
+#[derive(Debug)]
+pub struct ChecksOfCase {
+    /// Of the broker.
+    pub broker: Checks,
+    /// Of whoever is a client at a peer.
+    pub clients: Checks,
+}
+
+impl Default for ChecksOfCase {
+    fn default() -> Self {
+        Self { broker: Checks::of_broker(), clients: Checks::of_clients() }
+    }
+}
+
+impl ChecksOfCase {
+    /// Those that judge this party.
+    pub fn of(&mut self, judged: Party) -> &mut Checks {
+        match judged {
+            Party::Broker => &mut self.broker,
+            Party::Client => &mut self.clients,
+        }
+    }
+}
+
+/// How a connection is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watching {
+    /// Its packets are in the log.
+    pub shown: bool,
+    /// Whom the checks judge, if anybody.
+    pub judged: Option<Party>,
+}
+
+impl Watching {
+    /// A client at the broker.
+    pub const BROKER: Self = Self { shown: true, judged: Some(Party::Broker) };
+}
+
 /// The checks of the connections to the broker, or to the peers of the case.
 #[derive(Debug)]
 pub struct Checks {

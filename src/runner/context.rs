@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
 
+use super::checks::Watching;
 use super::fence::{Control, Order};
 use super::link::Watch;
 use super::matching::Lookup;
 use super::outcome::{Done, Trouble};
 use super::peer::Doors;
-use super::recorder::{PROBE, Recorder, Watching};
+use super::recorder::{PROBE, Recorder};
 use super::target::Target;
 use crate::check::Party;
 use crate::diagnostic::Span;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::checks::{Breach, Checks};
+use super::checks::{Breach, ChecksOfCase, Watching};
 use super::secrets::{HIDDEN, Rewritten, STAR, Secrets};
 use super::traces::Traces;
 use crate::check::Party;
@@ -67,42 +67,6 @@ struct State {
     checks: ChecksOfCase,
     /// Connections on which a CONNECT goes out in raw pieces and is not whole yet.
     connecting: BTreeSet<u32>,
-}
-
-/// Who is watched on which connections.
-#[derive(Debug)]
-struct ChecksOfCase {
-    broker: Checks,
-    clients: Checks,
-}
-
-impl Default for ChecksOfCase {
-    fn default() -> Self {
-        Self { broker: Checks::of_broker(), clients: Checks::of_clients() }
-    }
-}
-
-impl ChecksOfCase {
-    fn of(&mut self, judged: Party) -> &mut Checks {
-        match judged {
-            Party::Broker => &mut self.broker,
-            Party::Client => &mut self.clients,
-        }
-    }
-}
-
-/// How a connection is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watching {
-    /// Its packets are in the log.
-    pub shown: bool,
-    /// Whom the checks judge, if anybody.
-    pub judged: Option<Party>,
-}
-
-impl Watching {
-    /// A client at the broker.
-    pub const BROKER: Self = Self { shown: true, judged: Some(Party::Broker) };
 }
 
 /// Connections of the runner's own are numbered from here: they are no clients of the case.
