@@ -520,7 +520,7 @@ impl<'t> Asker<'t> {
             "as the client says",
         );
         if let (Err(why), Some(last)) = (gone, self.findings.last_mut()) {
-            last.why += &format!("; a session that never expires may be left behind: {why}");
+            last.why = format!("{}; a session that never expires may be left behind: {why}", last.why);
         }
     }
 
