@@ -142,10 +142,20 @@ pub struct Totals {
     pub client_statements: usize,
 }
 
+/// What a check made of the runs in a log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watched {
+    /// Connections on which it looked at what its party sent.
+    pub connections: u64,
+    /// Cases that last broke its rule.
+    pub broken: BTreeSet<CaseId>,
+}
+
 /// The whole catalogue, or one standard of it.
 #[derive(Debug, Clone)]
 pub struct Coverage {
     rows: Vec<Row>,
+    watched: BTreeMap<(Standard, String), Watched>,
 }
 
 impl Coverage {
@@ -156,7 +166,7 @@ impl Coverage {
             rows.extend(statements::all(standard.version()).map(|statement| row(standard, statement)));
         }
         rows.sort_by_cached_key(|row| (row.standard, !row.is_numbered(), numbers(&row.statement.id)));
-        Self { rows }
+        Self { rows, watched: BTreeMap::new() }
     }
 
     /// All statements: by standard, numbered ones first, in the order of the chapters.
@@ -186,14 +196,33 @@ impl Coverage {
 
     /// Takes the next event of a log: later results of a case replace earlier ones.
     pub fn event(&mut self, event: &Event) {
-        if let EventKind::CaseFinished { outcome } = &event.kind {
-            self.result(outcome);
+        match &event.kind {
+            EventKind::CaseFinished { outcome } => {
+                let case = CaseId { row: None, ..outcome.case.id.clone() };
+                for watched in self.watched.values_mut() {
+                    watched.broken.remove(&case);
+                }
+                self.result(outcome);
+            }
+            // It comes at the end of a run, behind the cases that it names.
+            EventKind::Checked { check, protocol, connections, broken, .. } => {
+                let watched = self.watched.entry((standard_of(protocol), check.clone())).or_default();
+                watched.connections += connections;
+                watched.broken.extend(broken.iter().cloned());
+            }
+            _ => {}
         }
+    }
+
+    /// What the checks that watch for a statement made of the logs.
+    pub fn watched(&self, row: &Row) -> impl Iterator<Item = (&'static str, &Watched)> {
+        let checks = row.broker_checks.iter().chain(&row.client_checks);
+        checks.filter_map(|name| Some((*name, self.watched.get(&(row.standard, (*name).to_owned()))?)))
     }
 
     fn result(&mut self, outcome: &Outcome) {
         let case = &outcome.case;
-        let standard = if case.protocol == Standard::V5.to_string() { Standard::V5 } else { Standard::V311 };
+        let standard = standard_of(&case.protocol);
         for id in &case.spec {
             let Some(meant) = statements::lookup(standard.version(), id) else { continue };
             for row in self.rows.iter_mut().filter(|row| is(row, standard, &meant.id)) {
@@ -262,6 +291,11 @@ fn row(standard: Standard, statement: &'static Statement) -> Row {
         client_checks: checks(Party::Client),
         results: BTreeMap::new(),
     }
+}
+
+/// The one that a log means; MQTT 3.1 shares the ids of 3.1.1.
+fn standard_of(protocol: &str) -> Standard {
+    if protocol == Standard::V5.to_string() { Standard::V5 } else { Standard::V311 }
 }
 
 fn is(row: &Row, standard: Standard, id: &str) -> bool {

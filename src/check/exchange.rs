@@ -43,6 +43,8 @@ pub struct Exchange {
     sight: Sight,
     connections: BTreeMap<u32, Conn>,
     sessions: Sessions,
+    /// Connections on which a check has looked at something.
+    watched: BTreeMap<(Standard, &'static str), u64>,
     found: Vec<Violation>,
     /// Violations that were not kept.
     dropped: usize,
@@ -55,6 +57,7 @@ impl Exchange {
             sight,
             connections: BTreeMap::new(),
             sessions: Sessions::default(),
+            watched: BTreeMap::new(),
             found: Vec::new(),
             dropped: 0,
         }
@@ -98,7 +101,13 @@ impl Exchange {
             _ => Prior::Unknown,
         };
         let matching = OnceCell::new();
-        let found = judge(&Look { from, version, conn: known, seen, size: len, prior, at, matching }, conn);
+        let look = Look { from, version, conn: known, seen, size: len, prior, at, matching };
+        if known.side(from).packets == 0 {
+            for check in CHECKS.iter().filter(|check| applies(check, &look)) {
+                *self.watched.entry((Standard::of(version), check.name)).or_default() += 1;
+            }
+        }
+        let found = judge(&look, conn);
         let Some(known) = self.connections.get_mut(&conn) else { return &[] };
         let sender = known.side_mut(from);
         sender.broke |= !found.is_empty();
@@ -212,6 +221,12 @@ impl Exchange {
         self.connections.retain(|_, conn| !conn.ended);
     }
 
+    /// On how many connections a check has looked at the packets that it is about, by standard and name.
+    /// Connections of clients that had broken the protocol before are left out where that excuses a broker.
+    pub fn watched(&self) -> &BTreeMap<(Standard, &'static str), u64> {
+        &self.watched
+    }
+
     /// What was found so far, oldest first.
     pub fn violations(&self) -> &[Violation] {
         &self.found
@@ -228,22 +243,25 @@ impl Exchange {
     }
 }
 
+/// True if a check is about the sender of this packet, and can say something on this connection.
+fn applies(check: &CheckSpec, look: &Look<'_>) -> bool {
+    let standard = Standard::of(look.version);
+    check.binds == look.from
+        && (check.always || !look.conn.side(look.from.peer()).broke)
+        && (check.old || look.version != ProtocolVersion::V31)
+        && check.cites.iter().any(|(of, _)| *of == standard)
+}
+
 /// Asks all checks that are about the sender of this packet.
 fn judge(look: &Look<'_>, conn: u32) -> Vec<Violation> {
     let standard = Standard::of(look.version);
     let side = look.conn.side(look.from);
-    let peer_broke = look.conn.side(look.from.peer()).broke;
-    let applies = |check: &&CheckSpec| {
-        check.binds == look.from
-            && (check.always || !peer_broke)
-            && (check.old || look.version != ProtocolVersion::V31)
-            && check.cites.iter().any(|(of, _)| *of == standard)
-            // What breaks a rule once often breaks it with every packet.
-            && !side.reported.contains(&check.name)
-    };
+    // What breaks a rule once often breaks it with every packet.
+    let is_new = |check: &&CheckSpec| !side.reported.contains(&check.name);
     CHECKS
         .iter()
-        .filter(applies)
+        .filter(|check| applies(check, look))
+        .filter(is_new)
         .filter_map(|check| {
             let breach = (check.look)(look)?;
             let cited = check.cited(standard);

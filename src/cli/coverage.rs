@@ -19,7 +19,7 @@ use crate::check::statements::Standard;
 use crate::report::json::read_log;
 use crate::report::markdown;
 use crate::scenario::Subject;
-use crate::text::escape;
+use crate::text::{escape, plural};
 
 /// Shows which statements of the standards scenarios and checks cover
 #[derive(Debug, clap::Args)]
@@ -170,7 +170,11 @@ impl Page<'_> {
         } else {
             escape(&covers(row).join("; "))
         };
-        let result = if self.results { format!("  {BOLD}{}{BOLD:#}", results(row)) } else { String::new() };
+        let result = if self.results {
+            format!("  {BOLD}{}{BOLD:#}", results(self.coverage, row))
+        } else {
+            String::new()
+        };
         let line = format!("  {id:<16} {testable:<6} {covered}{result}");
         let _ = writeln!(out, "{}", line.trim_end());
         if row.is_missing() {
@@ -200,7 +204,8 @@ impl Page<'_> {
                     markdown::text(&covers(row).join("; "))
                 };
                 let unseen = if row.unseen.is_empty() { String::new() } else { format!(": {}", row.unseen) };
-                let result = if self.results { format!(" {} |", results(row)) } else { String::new() };
+                let result =
+                    if self.results { format!(" {} |", results(self.coverage, row)) } else { String::new() };
                 let _ = writeln!(
                     out,
                     "| {} | {} | {}{} | {covered} |{result}",
@@ -219,6 +224,10 @@ impl Page<'_> {
         let statement = |row: &Row| {
             let results =
                 row.results().into_iter().map(|(verdict, count)| (verdict.to_string(), count.into()));
+            let checked = self.coverage.watched(row).map(|(check, watched)| {
+                let broken: Vec<String> = watched.broken.iter().map(ToString::to_string).collect();
+                json!({ "check": check, "connections": watched.connections, "broken": broken })
+            });
             json!({
                 "id": row.statement.id,
                 "section": row.statement.section,
@@ -232,6 +241,7 @@ impl Page<'_> {
                 "client_scenarios": row.client_scenarios,
                 "client_checks": row.client_checks,
                 "results": results.collect::<serde_json::Map<_, _>>(),
+                "checked": checked.collect::<Vec<_>>(),
             })
         };
         let standards = self.standards.iter().map(|&standard| {
@@ -260,10 +270,19 @@ fn covers(row: &Row) -> Vec<String> {
     row.scenarios.iter().map(scenario).chain(broker).chain(client).collect()
 }
 
-/// `1 failed, 2 passed`
-fn results(row: &Row) -> String {
+/// `1 failed, 2 passed; check broker-flags found nothing on 812 connections`
+fn results(coverage: &Coverage, row: &Row) -> String {
     let counts = row.results().into_iter().map(|(verdict, count)| format!("{count} {verdict}"));
-    counts.collect::<Vec<_>>().join(", ")
+    let cases = counts.collect::<Vec<_>>().join(", ");
+    let checks = coverage.watched(row).map(|(name, watched)| match watched.broken.len() {
+        0 => {
+            let count = usize::try_from(watched.connections).unwrap_or(usize::MAX);
+            format!("check {name} found nothing on {}", plural(count, "connection"))
+        }
+        cases => format!("check {name} broken in {}", plural(cases, "case")),
+    });
+    let parts = Some(cases).filter(|text| !text.is_empty()).into_iter().chain(checks);
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 /// The totals, with the ceiling beside the score.

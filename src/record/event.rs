@@ -87,6 +87,23 @@ pub enum EventKind {
         /// How.
         outcome: Outcome,
     },
+    /// What a passive check made of all connections of the run.
+    Checked {
+        /// Its name.
+        check: String,
+        /// What must hold.
+        rule: String,
+        /// Protocol revision of the statements: `3.1.1`.
+        protocol: String,
+        /// What the statements say that it watches, in our words, by id.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        statements: BTreeMap<String, String>,
+        /// Connections on which it looked at what its party sent.
+        connections: u64,
+        /// Cases (rows left out) in which it found the rule broken.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        broken: Vec<CaseId>,
+    },
     /// The last event; missing when the run was cut short.
     RunFinished {
         /// Wall-clock seconds of the whole run.

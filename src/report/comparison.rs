@@ -193,7 +193,10 @@ impl Comparison {
                     (run.seconds, run.complete) = (*seconds, *complete);
                 }
             }
-            EventKind::BrokerLog { .. } | EventKind::Note { .. } | EventKind::Fence { .. } => {}
+            EventKind::BrokerLog { .. }
+            | EventKind::Note { .. }
+            | EventKind::Fence { .. }
+            | EventKind::Checked { .. } => {}
         }
     }
 

@@ -266,7 +266,10 @@ impl Report for Console {
             EventKind::BrokerLog { case, line } => self.broker_line(event.at, case, line),
             EventKind::Note { text } => self.note(text),
             EventKind::CaseFinished { outcome } => self.finished(outcome),
-            EventKind::CaseStarted { .. } | EventKind::Fence { .. } | EventKind::RunFinished { .. } => Ok(()),
+            EventKind::CaseStarted { .. }
+            | EventKind::Fence { .. }
+            | EventKind::Checked { .. }
+            | EventKind::RunFinished { .. } => Ok(()),
         }
     }
 

@@ -4,13 +4,15 @@
 //! What our own end breaks is no finding: scenarios play bad clients and brokers on purpose. The checks
 //! know of it, and expect nothing then that only a good one may expect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::BytesMut;
 
-use crate::check::{Exchange, Party, Sight, Violation};
+use crate::check::statements::{Standard, lookup};
+use crate::check::{CHECKS, Exchange, Party, Sight, Violation, find};
 use crate::mqtt::codec::{Decoder, Limits};
 use crate::net::tap::{Content, Direction, Tapped};
+use crate::record::{CaseId, EventKind};
 use crate::scenario::Case;
 
 /// Broken rules that are kept of one case.
@@ -25,6 +27,53 @@ pub struct Breach {
     pub violation: Violation,
     /// The packets up to there, as an explanation shows them.
     pub packets: Vec<String>,
+    /// The one that breaks it; `None` on a connection of the runner's own.
+    pub came: Option<String>,
+}
+
+/// What the checks made of the cases of a run so far.
+#[derive(Debug, Default)]
+pub struct Findings(BTreeMap<(Standard, &'static str), Tally>);
+
+/// One check, with the statements of one standard.
+#[derive(Debug, Default)]
+struct Tally {
+    connections: u64,
+    broken: BTreeSet<CaseId>,
+}
+
+impl Findings {
+    /// A case is over.
+    pub fn add(&mut self, case: &CaseId, checks: &ChecksOfCase) {
+        for Checks { exchange, judged, .. } in [&checks.broker, &checks.clients] {
+            for (key, connections) in exchange.watched() {
+                if find(key.1).is_some_and(|check| check.binds == *judged) {
+                    self.0.entry(*key).or_default().connections += connections;
+                }
+            }
+            for violation in exchange.violations().iter().filter(|one| one.by() == *judged) {
+                let tally = self.0.entry((violation.standard, violation.check.name)).or_default();
+                tally.broken.insert(case.clone());
+            }
+        }
+    }
+
+    /// For the log, in the order of the checks.
+    pub fn events(&self) -> impl Iterator<Item = EventKind> {
+        let each = CHECKS.iter().flat_map(|check| Standard::ALL.map(|standard| (check, standard)));
+        each.filter_map(|(check, standard)| {
+            let tally = self.0.get(&(standard, check.name))?;
+            let cited = check.cited(standard).filter_map(|id| lookup(standard.version(), id));
+            Some(EventKind::Checked {
+                check: check.name.to_owned(),
+                rule: check.doc.to_owned(),
+                protocol: standard.to_string(),
+                statements: cited.map(|one| (one.id.clone(), one.paraphrase.clone())).collect(),
+                connections: tally.connections,
+                broken: tally.broken.iter().cloned().collect(),
+            })
+        })
+    }
 }
 
 /// Who is watched on which connections.
@@ -179,9 +228,9 @@ impl Checks {
     }
 
     /// Keeps what was found, with the packets before it.
-    pub fn keep(&mut self, violation: Violation, packets: Vec<String>) {
+    pub fn keep(&mut self, breach: Breach) {
         if self.breaches.len() < BREACHES {
-            self.breaches.push(Breach { violation, packets });
+            self.breaches.push(breach);
         }
     }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::actor::Actor;
 use super::among;
+use super::checks::Findings;
 use super::context::{At, Context};
 use super::denial;
 use super::fence::{self, Actors, Order};
@@ -45,6 +46,8 @@ pub struct Session<'a> {
     pub order: Order,
     /// Why a broker at an address does not answer any more, once that was seen.
     pub gone: OnceLock<String>,
+    /// What the passive checks made of the cases so far.
+    pub findings: parking_lot::Mutex<Findings>,
 }
 
 impl Session<'_> {
@@ -122,6 +125,7 @@ pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: 
     if let Some(first) = found.first_mut() {
         first.breaches = recorder.breaches();
     }
+    recorder.count(&mut session.findings.lock());
     for found in found {
         let known = judge(case, &session.plan.name, session.options.strict, found, &recorder);
         recorder.push(EventKind::CaseFinished { outcome: known });

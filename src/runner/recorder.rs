@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::checks::{Breach, ChecksOfCase, Watching};
+use super::checks::{Breach, ChecksOfCase, Findings, Watching};
 use super::secrets::{HIDDEN, Rewritten, STAR, Secrets};
 use super::traces::Traces;
 use crate::check::Party;
@@ -94,14 +94,16 @@ impl Watched {
             }
             found
         };
+        // It is in the log already, unless the connection is one of ours.
+        let came = (conn < OWN && !found.is_empty()).then(|| recorder.last_lines().pop()).flatten();
         for violation in found {
             let line = format!("breaks {}: {violation}", violation.check.name);
             let shown = if conn < OWN { conn } else { 0 };
             let note =
                 WireEvent { client: client.to_owned(), conn: shown, side: WireSide::Note, line, bytes: None };
             recorder.wire(note, tapped.at);
-            let packets = recorder.last_lines();
-            recorder.0.state.lock().checks.of(judged).keep(violation, packets);
+            let breach = Breach { violation, packets: recorder.last_lines(), came: came.clone() };
+            recorder.0.state.lock().checks.of(judged).keep(breach);
         }
     }
 }
@@ -357,6 +359,11 @@ impl Recorder {
     pub fn breaches(&self) -> Vec<Breach> {
         let checks = &self.0.state.lock().checks;
         [checks.broker.breaches(), checks.clients.breaches()].concat()
+    }
+
+    /// Adds what the checks made of this case.
+    pub fn count(&self, findings: &mut Findings) {
+        findings.add(&self.0.case, &self.0.state.lock().checks);
     }
 
     /// A packet in notation, and its bytes with its secrets overwritten; `None` where they cannot be told

@@ -11,6 +11,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -48,9 +49,12 @@ pub fn run(
     });
     let order = measure(&plan, cases, sink)?;
     plan.keep.clone_from(&options.keep_files);
-    let session = Session { plan: &plan, options, order, gone: OnceLock::new() };
+    let session = Session { plan: &plan, options, order, gone: OnceLock::new(), findings: Mutex::default() };
     let complete = run_all(&session, cases, began, sink);
     let seconds = began.elapsed().as_secs_f64();
+    for kind in session.findings.lock().events() {
+        sink(Event { at: seconds, kind });
+    }
     sink(Event { at: seconds, kind: EventKind::RunFinished { seconds, complete } });
     Ok(complete)
 }

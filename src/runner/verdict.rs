@@ -109,14 +109,14 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
 
 /// A broken rule of the protocol as the reason of a failure.
 fn broken(case: &Case, breach: &Breach) -> Explanation {
-    let Breach { violation, packets } = breach;
+    let Breach { violation, packets, came } = breach;
     Explanation {
         expected: violation.check.doc.to_owned(),
         actual: violation.to_string(),
         place: Some(place(&case.span)),
         packets: packets.clone(),
+        came: came.iter().cloned().collect(),
         hint: Some(format!("this check watches all runs: mqttlab explain {}", violation.check.name)),
-        ..Explanation::default()
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
             line: "PUBLISH t".into(),
             at: 0.0,
         };
-        let breach = || vec![Breach { violation: violation.clone(), packets: Vec::new() }];
+        let breach = || vec![Breach { violation: violation.clone(), packets: Vec::new(), came: None }];
         assert_eq!(judged(None, breach()), (Verdict::Failed, Vec::new()));
         let (verdict, notes) = judged(None, Vec::new());
         assert_eq!(verdict, Verdict::Passed);

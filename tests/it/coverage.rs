@@ -106,6 +106,38 @@ fn scenarios_checks_and_results_stand_beside_each_statement() {
 }
 
 #[test]
+fn what_only_checks_watch_has_a_result_too() {
+    let folder = lab();
+    let checked = |logs: &str| -> Value {
+        let all = document(folder.path(), &format!("coverage lab.yaml {logs} --json"));
+        let one = statement(&all, "3.1.1", "MQTT-3.8.4-5").clone();
+        assert_eq!(one["scenarios"], serde_json::json!({}), "no scenario names it");
+        assert_eq!(one["results"], serde_json::json!({}));
+        let of = |check: &&Value| check["check"] == "broker-answer-count";
+        one["checked"].as_array().expect("checks").iter().find(of).cloned().unwrap_or_default()
+    };
+    mqttlab(folder.path(), "run lab.yaml --report json=good.jsonl").assert().code(1);
+    mqttlab(folder.path(), "run lab.yaml --fault suback-code-too-many --report json=bad.jsonl")
+        .assert()
+        .code(1);
+    let good = checked("--log good.jsonl");
+    assert!(good["connections"].as_u64() > Some(1), "{good}");
+    assert_eq!(good["broken"], serde_json::json!([]));
+    let bad = checked("--log good.jsonl --log bad.jsonl");
+    assert_eq!(bad["broken"], serde_json::json!(["lab · second"]));
+    assert!(bad["connections"].as_u64() > good["connections"].as_u64(), "of both logs: {bad}");
+    let mended = checked("--log bad.jsonl --log good.jsonl");
+    assert_eq!(mended["broken"], serde_json::json!([]), "the last result of a case counts");
+    assert_eq!(checked(""), Value::Null, "without a log there is no result");
+    mqttlab(folder.path(), "coverage lab.yaml --version 3.1.1 --log good.jsonl")
+        .assert()
+        .stdout(contains("check broker-answer-count found nothing on "));
+    mqttlab(folder.path(), "coverage lab.yaml --version 3.1.1 --log bad.jsonl --markdown")
+        .assert()
+        .stdout(contains("check broker-answer-count broken in 1 case"));
+}
+
+#[test]
 fn markdown_is_a_table_with_the_ceiling_above_it() {
     let folder = lab();
     let output = mqttlab(folder.path(), "coverage lab.yaml --markdown --version 5").output().expect("runs");

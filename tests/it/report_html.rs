@@ -100,6 +100,37 @@ fn the_data_has_packets_lines_and_what_came_instead() {
 }
 
 #[test]
+fn statements_that_only_checks_watch_are_covered_by_them() {
+    let mut events = events("two_brokers");
+    let case = CaseId {
+        file: "scenarios/conformance/v5/3.8-subscription-options.yaml".into(),
+        scenario: "no-local-shared".into(),
+        ..CaseId::default()
+    };
+    let checked = |connections, broken: &[CaseId]| EventKind::Checked {
+        check: "broker-answer-count".into(),
+        rule: "A SUBACK has one code for each filter.".into(),
+        protocol: "5".into(),
+        statements: [("MQTT-3.8.4-6".to_owned(), "SUBACK has one reason a filter.".to_owned())].into(),
+        connections,
+        broken: broken.to_vec(),
+    };
+    let ends = |events: &[Event]| -> Vec<usize> {
+        let end =
+            |(at, event): (usize, &Event)| matches!(event.kind, EventKind::RunFinished { .. }).then_some(at);
+        events.iter().enumerate().filter_map(end).collect()
+    };
+    events.insert(ends(&events)[1], Event { at: 1.0, kind: checked(12, &[case]) });
+    // The parts of a run that was divided have each their own.
+    for connections in [2, 3] {
+        events.insert(ends(&events)[0], Event { at: 1.0, kind: checked(connections, &[]) });
+    }
+    let page = page(&events);
+    let row = between(plain(&page), "<code>MQTT-3.8.4-6</code>", "</tr>");
+    assert_snapshot!(row);
+}
+
+#[test]
 fn a_page_is_the_same_for_the_same_log() {
     let events = events("two_brokers");
     assert_eq!(page(&events), page(&events));

@@ -56,6 +56,21 @@ pub struct Run {
     pub counts: BTreeMap<Verdict, usize>,
     /// Cases that began and did not end.
     pub open: Vec<CaseId>,
+    /// What passive checks made of it, by protocol and name.
+    pub checks: BTreeMap<(String, String), Check>,
+}
+
+/// What a passive check made of a run.
+#[derive(Debug, Default)]
+pub struct Check {
+    /// What must hold.
+    pub rule: String,
+    /// Statements that it watches.
+    pub statements: Vec<String>,
+    /// Connections that it watched.
+    pub connections: u64,
+    /// Cases in which it found the rule broken.
+    pub broken: Vec<CaseId>,
 }
 
 /// A case or row, and how it ended in each run.
@@ -168,6 +183,18 @@ impl Book {
             EventKind::RunFinished { seconds, complete } => {
                 run.seconds = *seconds;
                 run.complete = Some(*complete);
+            }
+            EventKind::Checked { check, rule, protocol, statements, connections, broken } => {
+                let known = run.checks.entry((protocol.clone(), check.clone())).or_default();
+                known.rule.clone_from(rule);
+                known.statements = statements.keys().cloned().collect();
+                // The shards of one run have each their own.
+                known.connections += connections;
+                known.broken.extend(broken.iter().cloned());
+                for (id, text) in statements {
+                    let key = (protocol.clone(), id.clone());
+                    self.statements.entry(key).or_insert_with(|| text.clone());
+                }
             }
             EventKind::RunStarted { .. } => {}
         }

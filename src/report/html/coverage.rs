@@ -1,14 +1,15 @@
-//! Coverage by statement: the ids that cases of these runs name, with the marks of those cases. Which ids
-//! there are besides is the catalogue's business (`mqttlab coverage`).
+//! Coverage by statement: the ids that cases of these runs name or that passive checks watched, with the
+//! marks of those cases and checks. Which ids there are besides is the catalogue's business (`mqttlab
+//! coverage`).
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use indexmap::IndexMap;
 
-use super::book::{Book, Entry, VERDICTS};
+use super::book::{Book, Check, Entry, VERDICTS};
 use super::html;
-use super::matrix::{letter, link, marks};
+use super::matrix::{letter, link, marks, sign};
 use crate::record::{CaseId, Verdict};
 use crate::text::plural;
 
@@ -25,24 +26,48 @@ fn order(id: &str) -> Order {
     (name.to_owned(), numbers.filter_map(|part| part.parse().ok()).collect())
 }
 
-/// The whole section; empty if no case names a statement.
-pub fn section(book: &Book) -> String {
-    let mut statements: BTreeMap<Statement<'_>, Vec<usize>> = BTreeMap::new();
+/// What covers a statement.
+#[derive(Default)]
+struct Cover<'a> {
+    /// Cases, by their number.
+    cases: Vec<usize>,
+    /// Checks, with their run.
+    checks: Vec<(usize, &'a str, &'a Check)>,
+}
+
+fn covers(book: &Book) -> BTreeMap<Statement<'_>, Cover<'_>> {
+    let mut statements: BTreeMap<Statement<'_>, Cover<'_>> = BTreeMap::new();
     for (case, entry) in book.cases.values().enumerate() {
         for id in &entry.info.spec {
-            statements.entry((&entry.info.protocol, order(id), id)).or_default().push(case);
+            let cover = statements.entry((&entry.info.protocol, order(id), id)).or_default();
+            cover.cases.push(case);
         }
     }
-    let mut by_protocol: BTreeMap<&str, Vec<(&str, &Vec<usize>)>> = BTreeMap::new();
-    for ((protocol, _, id), cases) in &statements {
-        by_protocol.entry(protocol).or_default().push((id, cases));
+    for (run, about) in book.runs.iter().enumerate() {
+        for ((protocol, name), check) in &about.checks {
+            for id in &check.statements {
+                let cover = statements.entry((protocol, order(id), id)).or_default();
+                cover.checks.push((run, name, check));
+            }
+        }
+    }
+    statements
+}
+
+/// The whole section; empty if nothing is about a statement.
+pub fn section(book: &Book) -> String {
+    let statements = covers(book);
+    let mut by_protocol: BTreeMap<&str, Vec<(&str, &Cover<'_>)>> = BTreeMap::new();
+    for ((protocol, _, id), cover) in &statements {
+        by_protocol.entry(protocol).or_default().push((id, cover));
     }
     if by_protocol.is_empty() {
         return String::new();
     }
     let mut out = String::from(
         "<section id=\"coverage\"><h2>Coverage by statement</h2><p class=\"lead\">The statements that cases \
-         of this page name, each with the verdicts of those cases.</p><div class=\"versions\">\n",
+         of this page name, or that checks watch in all of them, each with its verdicts.</p>\
+         <div class=\"versions\">\n",
     );
     for (protocol, rows) in &by_protocol {
         let title = if protocol.is_empty() { "MQTT" } else { &format!("MQTT {protocol}") };
@@ -53,8 +78,8 @@ pub fn section(book: &Book) -> String {
             html(title),
             plural(rows.len(), "statement"),
         );
-        for (id, cases) in rows {
-            out.push_str(&row(book, protocol, id, cases));
+        for (id, cover) in rows {
+            out.push_str(&row(book, protocol, id, cover));
         }
         out.push_str("</tbody></table></details>\n");
     }
@@ -62,14 +87,14 @@ pub fn section(book: &Book) -> String {
     out
 }
 
-fn row(book: &Book, protocol: &str, id: &str, cases: &[usize]) -> String {
+fn row(book: &Book, protocol: &str, id: &str, cover: &Cover<'_>) -> String {
     let several = book.runs.len() > 1;
     let mut worst = Verdict::Passed;
     let mut scenarios: IndexMap<(&str, &str), Vec<(&CaseId, &Entry)>> = IndexMap::new();
-    for (id, entry) in cases.iter().filter_map(|case| book.cases.get_index(*case)) {
+    let rank = |verdict| VERDICTS.iter().position(|one| *one == verdict);
+    for (id, entry) in cover.cases.iter().filter_map(|case| book.cases.get_index(*case)) {
         scenarios.entry((&id.file, &id.scenario)).or_default().push((id, entry));
         for outcome in entry.outcomes.iter().flatten() {
-            let rank = |verdict| VERDICTS.iter().position(|one| *one == verdict);
             if rank(outcome.verdict) < rank(worst) {
                 worst = outcome.verdict;
             }
@@ -91,12 +116,59 @@ fn row(book: &Book, protocol: &str, id: &str, cases: &[usize]) -> String {
             html(scenario)
         );
     }
+    if cover.checks.iter().any(|(.., check)| !check.broken.is_empty()) {
+        worst = Verdict::Failed;
+    }
+    out += &checks(book, &cover.checks);
     let text = book.statements.get(&(protocol.to_owned(), id.to_owned()));
     let text = text.map(|text| format!("<p>{}</p>", html(text))).unwrap_or_default();
     format!(
         "<tr><th scope=\"row\" class=\"{}\"><code>{}</code></th><td>{text}{out}</td></tr>\n",
         letter(worst),
         html(id)
+    )
+}
+
+/// Checks with a mark for each run: where one found something, it leads to a case.
+fn checks(book: &Book, all: &[(usize, &str, &Check)]) -> String {
+    let mut by_name: IndexMap<&str, Vec<(usize, &Check)>> = IndexMap::new();
+    for (run, name, check) in all {
+        by_name.entry(name).or_default().push((*run, check));
+    }
+    let mut out = String::new();
+    for (name, runs) in by_name {
+        out.push_str("<span class=\"by\">");
+        for (run, check) in &runs {
+            out += &check_mark(book, *run, check);
+        }
+        let rule = runs.first().map(|(_, check)| check.rule.as_str()).unwrap_or_default();
+        let _ = write!(out, " <span title=\"{}\">check {}</span></span> ", html(rule), html(name));
+    }
+    out
+}
+
+fn check_mark(book: &Book, run: usize, check: &Check) -> String {
+    let several = book.runs.len() > 1;
+    let target = book.runs.get(run).filter(|_| several).map(|run| format!("{}: ", run.target));
+    let target = target.unwrap_or_default();
+    let watched = usize::try_from(check.connections).unwrap_or(usize::MAX);
+    let watched = plural(watched, "connection");
+    let Some(first) = check.broken.first() else {
+        let title = html(&format!("{target}nothing found on {watched}"));
+        return format!("<span class=\"m p\" title=\"{title}\">{}</span>", sign(Verdict::Passed, false));
+    };
+    // Of a table its first row.
+    let mut rows = book
+        .cases
+        .keys()
+        .filter(|id| (&id.file, &id.scenario, &id.variant) == (&first.file, &first.scenario, &first.variant));
+    let first = rows.next().unwrap_or(first);
+    let cases = plural(check.broken.len(), "case");
+    format!(
+        "<a class=\"m f\" href=\"{}\" title=\"{}\">{}</a>",
+        link(first, several.then_some(run)),
+        html(&format!("{target}broken in {cases}, watched on {watched}")),
+        sign(Verdict::Failed, false)
     )
 }
 

@@ -179,7 +179,7 @@ impl Report for Pcapng {
                 Ok(())
             }
             EventKind::RunFinished { .. } => self.write(),
-            EventKind::BrokerLog { .. } => Ok(()),
+            EventKind::BrokerLog { .. } | EventKind::Checked { .. } => Ok(()),
         }
     }
 
