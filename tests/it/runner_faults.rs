@@ -486,6 +486,46 @@ fn a_denied_filter_brings_not_even_what_is_allowed_by_itself() {
 }
 
 #[test]
+fn a_row_says_which_packet_came_instead() {
+    let yaml = format!(
+        "{RIGHTS}- id: t\n  name: rows\n  matrix: {{protocol: ['5']}}\n  acl_table: |\n    \
+         | Topic | User | Publish | Subscribe | QoS | Expectation |\n    |-|-|-|-|-|-|\n    \
+         | a/1 | alice | X | - | 1 | deny |\n    | a/2 | bob | X | - | 1 | allow |\n    \
+         | a/3 | bob | - | X | 0 | deny |\n    | b/4 | bob | - | X | 0 | allow |\n    \
+         | a/5 | - | X | - | 0 | allow |\n    | b/6 | bob | X | - | 1 | deny (0x80) |\n    \
+         | a/7 | alice | X | - | 1 | allow |\n"
+    );
+    let events = run(&cases(&yaml), TargetChoice::Bundled);
+    let lines: Vec<String> = events.iter().filter_map(wire_line).collect();
+    let mut came = Vec::new();
+    for outcome in finished(events) {
+        let why = outcome.why.unwrap_or_default();
+        assert!(why.came.iter().all(|line| lines.contains(line) && why.packets.contains(line)), "{why:?}");
+        let parts = why.came.iter().map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" "));
+        came.push(parts.collect::<Vec<_>>().join(", "));
+    }
+    assert_eq!(
+        came,
+        [
+            "witness < PUBLISH a/1",
+            "bob < PUBACK id=1",
+            "bob < PUBLISH a/3",
+            "",
+            "anonymous < CONNACK 0x87",
+            "bob < PUBACK id=4",
+            "",
+        ]
+    );
+}
+
+fn wire_line(event: &Event) -> Option<String> {
+    match &event.kind {
+        EventKind::Wire { wire, .. } => Some(wire.print()),
+        _ => None,
+    }
+}
+
+#[test]
 fn a_broker_that_acknowledges_and_closes_has_closed() {
     let fault = |way, user: &str, packet: &Packet| {
         let answer = way == Way::ToClient && user.is_empty() && matches!(packet, Packet::PubAck(_));

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::plan::{Answer, Probe};
 use crate::broker::auth::{Access, Acl, Subject};
-use crate::mqtt::packet::ConnAck;
+use crate::mqtt::packet::{ConnAck, Publish};
 use crate::mqtt::{Packet, ProtocolVersion, ReasonCode, TopicName, notation};
 use crate::record::{Explanation, WireEvent, WireSide};
 use crate::runner::outcome::{Trouble, place};
@@ -38,16 +38,32 @@ pub struct Ruling {
 
 /// One packet or connection event of a row.
 #[derive(Debug)]
-pub struct Line(WireEvent);
+pub struct Line {
+    part: Part,
+    wire: WireEvent,
+}
+
+/// What a packet is in its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// What the user asks.
+    Request,
+    /// What the broker says to it.
+    Answer,
+    /// A message of the control that only the witness sees.
+    Control,
+    /// A message of the row that arrives.
+    Arrival,
+}
 
 impl Line {
-    fn new(client: &str, side: WireSide, line: String) -> Self {
-        Self(WireEvent { client: client.to_owned(), conn: 0, side, line, bytes: None })
+    fn new(part: Part, client: &str, side: WireSide, line: String) -> Self {
+        Self { part, wire: WireEvent { client: client.to_owned(), conn: 0, side, line, bytes: None } }
     }
 
     /// Writes it into the event log.
     pub fn record(&self, recorder: &Recorder) {
-        recorder.wire(self.0.clone(), Instant::now());
+        recorder.wire(self.wire.clone(), Instant::now());
     }
 }
 
@@ -157,19 +173,37 @@ fn trouble(
         (Fact::Partly(there, absent), _) => format!("{who} received it on {there}, but not on {absent}"),
         (Fact::Unknown(why), _) => why.clone(),
     };
+    let lines = packets(probe, court.version);
+    let parted = instead(probe, fact);
     let mut why = Explanation {
         expected,
         actual,
         place: Some(place(&probe.row.topic_span)),
-        packets: packets(probe, court.version).iter().map(|line| line.0.print()).collect(),
+        packets: lines.iter().map(|line| line.wire.print()).collect(),
+        came: lines.iter().filter(|line| Some(line.part) == parted).map(|line| line.wire.print()).collect(),
         hint: None,
-        ..Explanation::default()
     };
     if matches!(fact, Fact::Unknown(_)) {
         return Some(Trouble::Errored(Box::new(why)));
     }
     why.hint = hint(probe, court, fact);
     Some(Trouble::Failed(Box::new(why)))
+}
+
+/// Which of its packets a row should not have met: what arrived although it is denied, the answer that
+/// denies what is allowed, the wrong answer to what is denied. A silent denial has none.
+fn instead(probe: &Probe<'_>, fact: &Fact<'_>) -> Option<Part> {
+    let refused = match &probe.answer {
+        Answer::Acknowledged(packet) => codes(packet).iter().any(|code| code.0 >= 0x80),
+        Answer::Refused(_) | Answer::Closed => true,
+        _ => false,
+    };
+    match (fact, probe.check.expected) {
+        (Fact::Unknown(_), _) | (Fact::Arrived, Expected::Allow) => None,
+        (Fact::Arrived | Fact::Partly(..), expected) if expected != Expected::Allow => Some(Part::Arrival),
+        (_, Expected::Allow) => refused.then_some(Part::Answer),
+        _ => Some(Part::Answer),
+    }
 }
 
 fn answered(probe: &Probe<'_>, wanted: ReasonCode) -> bool {
@@ -222,28 +256,30 @@ pub fn name(probe: &Probe<'_>) -> String {
 fn packets(probe: &Probe<'_>, version: ProtocolVersion) -> Vec<Line> {
     let who = name(probe);
     let print = |packet: &Packet| notation::print(packet, version);
+    let mine = |part, side, line: String| Line::new(part, &who, side, line);
     let mut lines = Vec::new();
     match &probe.answer {
         Answer::Refused(Some(code)) => {
             let refusal = ConnAck { code: *code, ..ConnAck::default() };
-            lines.push(Line::new(&who, WireSide::Received, print(&Packet::ConnAck(refusal))));
+            lines.push(mine(Part::Answer, WireSide::Received, print(&Packet::ConnAck(refusal))));
         }
-        Answer::Refused(None) => lines.push(Line::new(&who, WireSide::Link, "closed without CONNACK".into())),
+        Answer::Refused(None) => {
+            lines.push(mine(Part::Answer, WireSide::Link, "closed without CONNACK".into()));
+        }
         _ => {}
     }
-    lines.extend(probe.request.as_ref().map(|packet| Line::new(&who, WireSide::Sent, print(packet))));
+    lines.extend(probe.request.as_ref().map(|packet| mine(Part::Request, WireSide::Sent, print(packet))));
     match &probe.answer {
-        Answer::Acknowledged(packet) => lines.push(Line::new(&who, WireSide::Received, print(packet))),
-        Answer::Closed => lines.push(Line::new(&who, WireSide::Link, "closed by the peer".into())),
+        Answer::Acknowledged(packet) => lines.push(mine(Part::Answer, WireSide::Received, print(packet))),
+        Answer::Closed => lines.push(mine(Part::Answer, WireSide::Link, "closed by the peer".into())),
         _ => {}
     }
+    let arrives = |part, receiver: &str, publish: &Publish| {
+        Line::new(part, receiver, WireSide::Received, print(&Packet::Publish(publish.clone())))
+    };
     // That a subscriber got nothing means something beside the witness, who did.
-    for publish in &probe.witnessed {
-        lines.push(Line::new("witness", WireSide::Received, print(&Packet::Publish(publish.clone()))));
-    }
+    lines.extend(probe.witnessed.iter().map(|publish| arrives(Part::Control, "witness", publish)));
     let receiver = if probe.publishes() { "witness" } else { &who };
-    for publish in &probe.received {
-        lines.push(Line::new(receiver, WireSide::Received, print(&Packet::Publish(publish.clone()))));
-    }
+    lines.extend(probe.received.iter().map(|publish| arrives(Part::Arrival, receiver, publish)));
     lines
 }
