@@ -33,14 +33,17 @@ pub struct Args {
 const EXAMPLES: &str = "\
 A baseline is JSON, sorted, a case a line: for each case that failed what happened in short, and
 a reason, which is yours to write. When it is blessed again, reasons stay and what no longer fails
-goes. What errored could not be told and is never blessed. Files that did not run stay as they are,
-unless they are gone while others of the baseline are found from here, and with --only, --tag and
+goes. What --skip leaves out, since the broker dies of it, stands there too, with a reason; it is
+left out of every later run with the file, and of the next bless, until you remove its line. What
+errored could not be told and is never blessed. Files that did not run stay as they are, unless
+they are gone while others of the baseline are found from here, and with --only, --tag and
 --skip-tag cases that did not. A baseline may be blessed anew with another version of its broker, not
 with another broker. --shard and --fault are refused.
 
 Examples:
   mqttlab bless scenarios/conformance --broker mosquitto
   mqttlab bless scenarios/conformance --broker mqtt://127.0.0.1:1884 --write emqx.json
+  mqttlab bless scenarios/conformance --broker mqtt://127.0.0.1:1884 --skip any-first-character
   mqttlab run scenarios/conformance --broker mosquitto --baseline mosquitto-2.0.11.json
 
 Exit codes: 0 blessed; 1 a case errored, the others are blessed; 2 to 6 and 130 as for mqttlab run,
@@ -69,29 +72,19 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(usage("bless keeps what a broker does wrong by itself; --fault makes it do wrong"));
     }
     let mut seen = Seen::default();
-    let exit = observed(&args.run, &mut |event| seen.event(event))?;
+    let mut place = None;
+    let mut ask = |broker: &str| -> anyhow::Result<Result<Option<Baseline>, Exit>> {
+        let path = args.write.clone().unwrap_or_else(|| usual_path(broker));
+        let known = known(&path, broker)?;
+        if let Ok(before) = &known {
+            place = Some((path, before.clone()));
+        }
+        Ok(known)
+    };
+    let exit = observed(&args.run, Some(&mut ask), &mut |event| seen.event(event))?;
+    let Some((path, before)) = place else { return Ok(exit) };
     if !seen.complete || !matches!(exit, Exit::Success | Exit::Failed) {
         return Ok(exit);
-    }
-    let path = args.write.clone().unwrap_or_else(|| usual_path(&seen.broker));
-    let before = if path.exists() {
-        match baselines::read(&path) {
-            Ok(before) => Some(before),
-            Err(finding) => {
-                writeln!(anstream::stderr(), "{}\n", finding.render(true))?;
-                return Ok(Exit::Invalid);
-            }
-        }
-    } else {
-        None
-    };
-    if let Some(before) = before.as_ref().filter(|before| !before.is_of(&seen.broker)) {
-        return Ok(usage(format_args!(
-            "{} is a baseline of {}, and this is {}; name another file with --write, or remove it first",
-            path.display(),
-            before.broker,
-            seen.broker
-        )));
     }
     let whole = args.run.selection.is_all();
     let gone = |file: &str| before.as_ref().is_some_and(|before| is_gone(before, file));
@@ -105,6 +98,25 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         tell_dropped(before, &after)?;
     }
     Ok(if seen.count(Verdict::Errored) > 0 { Exit::Failed } else { Exit::Success })
+}
+
+/// The baseline of this broker that is there, or how the command ends.
+fn known(path: &Path, broker: &str) -> anyhow::Result<Result<Option<Baseline>, Exit>> {
+    if !path.exists() {
+        return Ok(Ok(None));
+    }
+    match baselines::read(path) {
+        Ok(before) if before.is_of(broker) => Ok(Ok(Some(before))),
+        Ok(before) => Ok(Err(usage(format_args!(
+            "{} is a baseline of {}, and this is {broker}; name another file with --write, or remove it first",
+            path.display(),
+            before.broker,
+        )))),
+        Err(finding) => {
+            writeln!(anstream::stderr(), "{}\n", finding.render(true))?;
+            Ok(Err(Exit::Invalid))
+        }
+    }
 }
 
 /// True for a scenario file that is not there any more. Where none of a baseline's files is found, it is

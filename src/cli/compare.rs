@@ -191,32 +191,40 @@ impl Play {
     fn one(&mut self, name: Option<&str>, options: &RunOptions, selected: &Selected) {
         let Self { baselines, brokers, outputs, comparison, .. } = self;
         let mut tally = Tally::default();
-        let mut against = None;
-        let ran = runner::run(&selected.cases, options, &mut |mut event| {
+        let own = match runner::name(options) {
+            Ok(own) => own,
+            Err(error) => {
+                complain(format_args!("error: {error}"));
+                self.exit = worse(self.exit, Exit::Environment);
+                return;
+            }
+        };
+        let names = [own.clone(), name.map_or(own, str::to_owned)];
+        let against = fitting(baselines, &names);
+        let found = against.and_then(|index| baselines.get(index));
+        let file = found.map(|one| one.name().to_owned());
+        let mut held = file.as_ref().map(|file| format!("held against {file}"));
+        let left_out = selected.left_out_with(found.map(Against::baseline));
+        let options = RunOptions { left_out, ..options.clone() };
+        let ran = runner::run(&selected.cases, &options, &mut |mut event| {
             let mut tell = |event: &Event| {
                 tally.event(event);
                 comparison.event(event);
                 outputs.event(event);
             };
-            let mut held = None;
+            let mut note = None;
             if let EventKind::RunStarted { target, plan, .. } = &mut event.kind {
-                let own = target.clone();
-                if let Some(name) = name {
-                    name.clone_into(target);
-                }
-                let names = [own, target.clone()];
-                against = fitting(baselines, &names);
-                let found = against.and_then(|index| baselines.get(index));
-                held = found.map(|one| format!("held against {}", one.name()));
-                if let (Some(plan), Some(one)) = (plan, found) {
+                target.clone_from(&names[1]);
+                note = held.take();
+                if let (Some(plan), Some(file)) = (plan, &file) {
                     let space = if plan.again.is_empty() { "" } else { " " };
-                    plan.again.extend([space, "--baseline ", &quote(one.name())]);
+                    plan.again.extend([space, "--baseline ", &quote(file)]);
                 }
-                brokers.push(names);
+                brokers.push(names.clone());
             }
             let at = event.at;
             baselines::pass(against.and_then(|index| baselines.get_mut(index)), event, &mut tell);
-            if let Some(text) = held {
+            if let Some(text) = note {
                 tell(&Event { at, kind: EventKind::Note { text } });
             }
         });

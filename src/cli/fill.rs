@@ -170,6 +170,7 @@ mod tests {
             case,
             verdict: Verdict::Passed,
             unmet: false,
+            left_out: false,
             seconds: 0.0,
             why: None,
             mechanism: None,

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::load::Inputs;
-use super::select::Selection;
-use crate::record::CaseId;
+use super::select::{Selection, case_id};
 use crate::runner::skipped;
 use crate::scenario::{Body, Case};
 use crate::text::plural;
@@ -67,10 +66,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Ok(selected) => selected,
         Err(exit) => return Ok(exit),
     };
-    let skipped = match &args.profile {
+    let lacking = match &args.profile {
         Some(profile) => skipped(profile, &selected.cases)?,
         None => vec![None; selected.cases.len()],
     };
+    let skipped: Vec<_> = (selected.cases.iter().zip(lacking))
+        .map(|(case, lacking)| selected.left_out.get(&case_id(case)).cloned().or(lacking))
+        .collect();
     let mut out = anstream::stdout().lock();
     for (case, skipped) in selected.cases.iter().zip(&skipped) {
         if args.json {
@@ -104,13 +106,7 @@ fn listed<'a>(case: &'a Case, skipped: Option<&'a str>) -> Listed<'a> {
 }
 
 fn print(out: &mut impl Write, case: &Case, skipped: Option<&str>) -> std::io::Result<()> {
-    let id = CaseId {
-        file: case.file.clone(),
-        scenario: case.scenario.clone(),
-        variant: case.variant.clone(),
-        row: None,
-    };
-    write!(out, "{id}  {}", case.name)?;
+    write!(out, "{}  {}", case_id(case), case.name)?;
     if let Some(rows) = rows(case) {
         write!(out, "  ({})", plural(rows, "row"))?;
     }

@@ -17,9 +17,9 @@ use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
 use super::select::Selection;
 use super::{Exit, complain, shard, usage};
 use crate::broker::fault::FaultSpec;
-use crate::record::{Event, Shard};
+use crate::record::{Against, Baseline, Event, Shard};
 use crate::report::failure::quote;
-use crate::runner::{self, Clock, RunOptions, TargetChoice, Transport};
+use crate::runner::{self, Clock, EnvironmentError, RunOptions, TargetChoice, Transport};
 use crate::scenario::{Case, EngineKind};
 use crate::text::{did_you_mean, parse_duration};
 
@@ -203,6 +203,7 @@ Examples:
   mqttlab run scenarios --report junit=junit.xml     for CI
   mqttlab run scenarios --broker mqtt://u:p@host     a broker that is already running
   mqttlab run scenarios --broker mosquitto --baseline mosquitto.json   only what is new fails
+  mqttlab run scenarios --broker mqtt://host --skip nul --skip '3.1-will · at-once · v5'   all but these
   mqttlab run scenarios --shard 1/3 --report blob=1.blob   a third of it, for mqttlab merge
 
 Exit codes: 0 all passed, 1 a test failed, 2 bad command line, 3 a file is invalid, 4 no test
@@ -210,11 +211,19 @@ selected, 5 no broker, 6 incomplete, 130 interrupted.";
 
 /// Runs; the exit code says how it went.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    observed(args, &mut |_| {})
+    observed(args, None, &mut |_| {})
 }
 
-/// Runs, and tells `observer` what happens before a baseline is laid over it.
-pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyhow::Result<Exit> {
+/// What is known of the broker of this name, as the log has it, or how the command ends.
+pub type AskKnown<'k> = &'k mut dyn FnMut(&str) -> anyhow::Result<Result<Option<Baseline>, Exit>>;
+
+/// Runs, and tells `observer` what happens before a baseline is laid over it. What `known` or --baseline
+/// leaves out is left out.
+pub fn observed(
+    args: &Args,
+    known: Option<AskKnown<'_>>,
+    observer: &mut (dyn FnMut(&Event) + Send),
+) -> anyhow::Result<Exit> {
     let faults = match args.target.faults.chosen() {
         Ok(faults) => faults,
         Err(exit) => return Ok(exit),
@@ -230,8 +239,16 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
     if args.output.fill && fill::cannot(&selected.cases)? {
         return Ok(Exit::Invalid);
     }
-    options.rows = selected.rows;
     let Ok(mut against) = baselines::read_all(&args.output.baseline)? else { return Ok(Exit::Invalid) };
+    let known = match known.map(|ask| ask_known(ask, &options)) {
+        None => None,
+        Some(answer) => match answer? {
+            Ok(known) => known,
+            Err(exit) => return Ok(exit),
+        },
+    };
+    options.left_out = selected.left_out_with(against.first().map(Against::baseline).or(known.as_ref()));
+    options.rows = selected.rows;
     let cases = args.part(selected.cases, &mut options, selected.given);
     if let Err(message) = captures_fit(&args.output.report, cases.len()) {
         return Ok(usage(message));
@@ -246,28 +263,26 @@ pub fn observed(args: &Args, observer: &mut (dyn FnMut(&Event) + Send)) -> anyho
         baselines::pass(against.first_mut(), event, &mut |event| outputs.event(event));
     });
     let interrupted = *interrupt.borrow();
-    let complete = match ran {
-        Ok(complete) => complete,
+    match ran {
+        Ok(complete) => args.ended(&cases, outputs, complete, interrupted),
         Err(error) => {
             outputs.abandon()?;
-            complain(format_args!("error: {error}"));
-            return Ok(Exit::Environment);
+            Ok(no_broker(&error))
         }
-    };
-    let (tally, marks) = outputs.finish()?;
-    if args.output.fill {
-        fill::fill(&cases, &marks).context("the PASSED column could not be filled")?;
     }
-    if interrupted {
-        complain(format_args!("interrupted: the reports hold what had run until then"));
-        return Ok(Exit::Interrupted);
+}
+
+/// What is known of the broker that these options name.
+fn ask_known(ask: AskKnown<'_>, options: &RunOptions) -> anyhow::Result<Result<Option<Baseline>, Exit>> {
+    match runner::name(options) {
+        Ok(name) => ask(&name),
+        Err(error) => Ok(Err(no_broker(&error))),
     }
-    Ok(match Exit::of(&tally, args.exit_zero) {
-        _ if !complete => Exit::Incomplete,
-        // Other shards may have run something.
-        Exit::NothingSelected if args.shard.is_some() => Exit::Success,
-        exit => exit,
-    })
+}
+
+fn no_broker(error: &EnvironmentError) -> Exit {
+    complain(format_args!("error: {error}"));
+    Exit::Environment
 }
 
 impl Args {
@@ -297,6 +312,30 @@ impl Args {
             Some(shard) => shard::part(cases, shard, options),
             None => cases,
         }
+    }
+
+    /// Finishes reports and sheets; the exit code says how the run went.
+    fn ended(
+        &self,
+        cases: &[Case],
+        outputs: Outputs,
+        complete: bool,
+        interrupted: bool,
+    ) -> anyhow::Result<Exit> {
+        let (tally, marks) = outputs.finish()?;
+        if self.output.fill {
+            fill::fill(cases, &marks).context("the PASSED column could not be filled")?;
+        }
+        if interrupted {
+            complain(format_args!("interrupted: the reports hold what had run until then"));
+            return Ok(Exit::Interrupted);
+        }
+        Ok(match Exit::of(&tally, self.exit_zero) {
+            _ if !complete => Exit::Incomplete,
+            // Other shards may have run something.
+            Exit::NothingSelected if self.shard.is_some() => Exit::Success,
+            exit => exit,
+        })
     }
 
     /// What can be known before any file is read; the error is one sentence about the command line.

@@ -67,6 +67,11 @@ pub fn plan(
         word(scenario);
         word(&row.to_string());
     }
+    for (id, why) in &options.left_out {
+        word(&id.file);
+        word(&id.to_string());
+        word(why);
+    }
     let digest = hash.finalize();
     RunPlan {
         hash: hex(&digest[..8]).replace(' ', ""),

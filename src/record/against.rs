@@ -31,6 +31,8 @@ pub struct Counts {
     pub new_cases: usize,
     /// Failed then; now it cannot be told.
     pub untold: usize,
+    /// Is not played to this broker.
+    pub left_out: usize,
 }
 
 impl Against {
@@ -61,6 +63,11 @@ impl Against {
         note.into_iter().chain([event]).collect()
     }
 
+    /// What the baseline says.
+    pub fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
     /// True for a run on the broker of this baseline, whatever its version: `mosquitto 2.1.2` is held
     /// against what is known of `mosquitto 2.0.11`, and told so.
     pub fn is_of(&self, target: &str) -> bool {
@@ -84,6 +91,7 @@ impl Against {
 
     fn judge(&mut self, outcome: &mut Outcome) {
         let counts = &mut self.counts;
+        counts.left_out += usize::from(outcome.left_out);
         match (self.baseline.before(&outcome.case.id), outcome.verdict) {
             (Before::Failed { reason, actual }, Verdict::Failed) => {
                 counts.same += 1;
@@ -117,7 +125,7 @@ impl Against {
 
     /// `mosquitto.json: 12 the same, 1 new failure, 2 fixed, 3 new cases`
     fn summary(&self) -> String {
-        let Counts { same, otherwise, new_failures, fixed, new_cases, untold } = self.counts;
+        let Counts { same, otherwise, new_failures, fixed, new_cases, untold, left_out } = self.counts;
         let changed =
             if otherwise > 0 { format!(" ({otherwise} otherwise than blessed)") } else { String::new() };
         let mut text = format!(
@@ -128,6 +136,9 @@ impl Against {
         );
         if untold > 0 {
             let _ = write!(text, ", {untold} known that could not be told");
+        }
+        if left_out > 0 {
+            let _ = write!(text, ", {left_out} left out");
         }
         text
     }

@@ -48,6 +48,10 @@ struct Blessed {
     /// Cases that passed, or whose scenario itself knows of the deviation.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     passed: BTreeSet<String>,
+    /// Cases that nobody should play to this broker, and why, as a person wrote it: it dies of them, so that
+    /// nothing could be told of those that come after.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    left_out: BTreeMap<String, String>,
     /// Cases that need what this broker lacks.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     skipped: BTreeSet<String>,
@@ -84,7 +88,7 @@ pub enum Before<'b> {
     },
     /// It passed, or was skipped.
     Fine,
-    /// It was not there.
+    /// It was not there, or left out.
     Absent,
 }
 
@@ -122,6 +126,12 @@ impl Baseline {
         }
     }
 
+    /// Why a case, or a row of its table, is not to be played to this broker; empty where nobody has said.
+    /// `None`: it is.
+    pub fn left_out(&self, id: &CaseId) -> Option<&str> {
+        self.file(&id.file).and_then(|name| self.files.get(name)?.left_out(id))
+    }
+
     /// True for the broker of this baseline, whatever its version: `mosquitto 2.1.2` is held against what
     /// is known of `mosquitto 2.0.11`.
     pub fn is_of(&self, target: &str) -> bool {
@@ -136,10 +146,11 @@ impl Baseline {
         self.files.keys().map(String::as_str)
     }
 
-    /// Deviations that nobody has given a reason for: file and case.
+    /// Deviations, and cases left out, that nobody has given a reason for: file and case.
     pub fn without_reason(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files.iter().flat_map(|(file, blessed)| {
-            let open = blessed.deviations.iter().filter(|(_, known)| known.reason.is_empty());
+            let deviations = blessed.deviations.iter().map(|(case, known)| (case, &known.reason));
+            let open = deviations.chain(&blessed.left_out).filter(|(_, reason)| reason.is_empty());
             open.map(move |(case, _)| (file.as_str(), case.as_str()))
         })
     }
@@ -192,6 +203,12 @@ impl Baseline {
 }
 
 impl Blessed {
+    /// A table may stand here as a whole.
+    fn left_out(&self, id: &CaseId) -> Option<&str> {
+        let whole = || self.left_out.get(&key(&CaseId { row: None, ..id.clone() }));
+        self.left_out.get(&key(id)).or_else(whole).map(String::as_str)
+    }
+
     fn bless(&mut self, old: Option<&Self>, outcome: &Outcome) {
         let key = key(&outcome.case.id);
         let known = old.and_then(|old| old.deviations.get(&key));
@@ -209,6 +226,7 @@ impl Blessed {
         self.deviations.remove(&key);
         self.passed.remove(&key);
         self.skipped.remove(&key);
+        self.left_out.remove(&key);
         match outcome.verdict {
             Verdict::Failed => {
                 let actual = short(outcome.why.as_ref().map_or("", |why| &why.actual));
@@ -220,6 +238,10 @@ impl Blessed {
                     _ => actual,
                 };
                 self.deviations.insert(key, Deviation { verdict: Blessable::Failed, actual, reason });
+            }
+            Verdict::Skipped if outcome.left_out => {
+                let reason = old.and_then(|old| old.left_out(&outcome.case.id)).unwrap_or_default();
+                self.left_out.insert(key, reason.to_owned());
             }
             Verdict::Skipped => {
                 self.skipped.insert(key);

@@ -199,6 +199,9 @@ pub struct Outcome {
     /// It passed, though what its SHOULD or MAY says did not happen: a free choice of this broker.
     #[serde(default, skip_serializing_if = "is_false")]
     pub unmet: bool,
+    /// It was skipped because somebody wanted so, not for what the broker lacks.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub left_out: bool,
     /// Seconds it took (virtual seconds under virtual time).
     pub seconds: f64,
     /// Why, unless Passed. For Skipped and Known the reason stands in `actual`.

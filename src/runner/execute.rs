@@ -16,6 +16,7 @@ use super::checks::Findings;
 use super::context::{At, Context};
 use super::denial;
 use super::fence::{self, Actors, Order};
+use super::left_out;
 use super::link::Command;
 use super::outcome::{Done, Trouble, excerpt, place};
 use super::peer::{Doors, Part};
@@ -111,26 +112,41 @@ fn level(level: scenario::Level) -> Level {
 pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: f64) -> Vec<Event> {
     let recorder = Recorder::new(case_id(case), offset);
     recorder.push(begins(case));
-    let rows = table::selected(case, session.options);
-    let limit = session.options.timeout.map(|limit| limit + case.least);
-    let work = perform(session, case, &rows, index, &recorder);
-    let mut found = match limit {
-        None => work.await,
-        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
-            let actual = format!("not done after {}", crate::text::print_duration(limit));
-            let trouble = Trouble::errored(&case.span, "an end", actual);
-            Found::all(case, &rows, &trouble)
-        }),
+    let (left_out, rows) = left_out::part(case, session.options);
+    let mut found = match &rows {
+        Some(rows) => in_time(session, case, rows, index, &recorder).await,
+        None => Vec::new(),
     };
     if let Some(first) = found.first_mut() {
         first.breaches = recorder.breaches();
     }
     recorder.count(&mut session.findings.lock());
+    found.extend(left_out);
     for found in found {
         let known = judge(case, &session.plan.name, session.options.strict, found, &recorder);
         recorder.push(EventKind::CaseFinished { outcome: known });
     }
     recorder.finish()
+}
+
+/// What was found, or that there was no end of it.
+async fn in_time(
+    session: &Session<'_>,
+    case: &Case,
+    rows: &BTreeSet<usize>,
+    index: usize,
+    recorder: &Recorder,
+) -> Vec<Found> {
+    let limit = session.options.timeout.map(|limit| limit + case.least);
+    let work = perform(session, case, rows, index, recorder);
+    match limit {
+        None => work.await,
+        Some(limit) => timeout(limit, work).await.unwrap_or_else(|_| {
+            let actual = format!("not done after {}", crate::text::print_duration(limit));
+            let trouble = Trouble::errored(&case.span, "an end", actual);
+            Found::all(case, rows, &trouble)
+        }),
+    }
 }
 
 async fn perform(
@@ -405,6 +421,7 @@ pub fn panicked(case: &Case, options: &RunOptions, message: &str, at: f64) -> Ve
             case: found.info,
             verdict: Verdict::Errored,
             unmet: false,
+            left_out: false,
             seconds: 0.0,
             why: found.trouble.and_then(|mut trouble| trouble.explanation_mut().cloned()),
             mechanism: None,

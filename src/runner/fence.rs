@@ -25,7 +25,7 @@ use crate::scenario::Subject;
 /// How long a control message may take.
 pub const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// Keep-alive of control clients, seconds: as good as none, which some brokers refuse.
-const HOURS: u16 = u16::MAX;
+pub const HOURS: u16 = u16::MAX;
 /// Sentinels of one fence. The first may be handled by a broker in the same round of its event
 /// loop as the end of a connection that came before it; the second cannot.
 const ROUNDS: usize = 2;

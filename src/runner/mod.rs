@@ -11,7 +11,9 @@ mod context;
 mod denial;
 mod execute;
 mod fence;
+mod left_out;
 mod link;
+mod login;
 mod matching;
 mod outcome;
 mod packets;
@@ -32,7 +34,7 @@ mod transport;
 mod uses;
 mod verdict;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,7 +46,7 @@ pub use target::profile;
 pub use transport::Transport;
 
 use crate::broker::fault::FaultSpec;
-use crate::record::{Event, RunPlan};
+use crate::record::{CaseId, Event, RunPlan};
 use crate::scenario::{Case, EngineKind};
 
 /// What is tested.
@@ -87,6 +89,8 @@ pub struct RunOptions {
     pub budget: Option<Duration>,
     /// Rows of tables to run: file, scenario, row. A table of which no row is named runs wholly.
     pub rows: BTreeSet<(String, String, usize)>,
+    /// Cases, and rows of tables, that are reported as skipped and do not run, each with what is said of it.
+    pub left_out: BTreeMap<CaseId, String>,
     /// Where generated broker directories are kept after the run (`--keep-files`); `None` removes them.
     pub keep_files: Option<PathBuf>,
     /// A case that takes longer than this, beyond its own least time, is Errored.
@@ -111,6 +115,7 @@ impl Default for RunOptions {
             strict: false,
             budget: None,
             rows: BTreeSet::new(),
+            left_out: BTreeMap::new(),
             keep_files: None,
             timeout: None,
             interrupt: None,
@@ -138,6 +143,11 @@ pub fn run(
     sink: &mut (dyn FnMut(Event) + Send),
 ) -> Result<bool, EnvironmentError> {
     schedule::run(cases, options, sink)
+}
+
+/// The name of the target in the log of a run with these options: `mosquitto 2.0.11 over TLS`.
+pub fn name(options: &RunOptions) -> Result<String, EnvironmentError> {
+    target::Plan::new(&options.target).map(|plan| plan.name_in_log(options.transport))
 }
 
 /// How many outcomes a case has: its selected rows, or one.

@@ -13,6 +13,8 @@ pub enum Trouble {
     Errored(Box<Explanation>),
     /// What plays the client cannot do this.
     Skipped(String),
+    /// Somebody wanted it left out.
+    LeftOut(String),
 }
 
 /// What a step comes to.
@@ -42,7 +44,7 @@ impl Trouble {
     pub fn explanation_mut(&mut self) -> Option<&mut Explanation> {
         match self {
             Self::Failed(why) | Self::Errored(why) => Some(why),
-            Self::Skipped(_) => None,
+            Self::Skipped(_) | Self::LeftOut(_) => None,
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::actor::Actor;
 use super::context::At;
 use super::link::{Command, Taken};
+use super::login;
 use super::outcome::{Done, Trouble};
 use super::recorder::print;
 use super::scram;
@@ -84,7 +85,11 @@ impl Actor<'_> {
             self.begin_scram(at).await?;
         }
         self.all_known(at, line)?;
-        let line = self.filled_in(at, line);
+        let mut line = self.filled_in(at, line);
+        if self.spec.at_broker() {
+            let target = at.context.target.lock().await;
+            login::complete(&mut line, target.default_account(), target.keep_alive());
+        }
         if let Some(name) = line.open_numbers().next() {
             return Err(at.errored(format!("a number for ${name}"), "no packet has given it one"));
         }

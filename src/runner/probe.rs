@@ -90,6 +90,7 @@ struct Asker<'t> {
     findings: Vec<Finding>,
     can: Vec<Capability>,
     limits: Limits,
+    keep_alive: Option<u16>,
 }
 
 impl<'t> Asker<'t> {
@@ -105,12 +106,14 @@ impl<'t> Asker<'t> {
             findings: Vec::new(),
             can: Vec::new(),
             limits: Limits::default(),
+            keep_alive: None,
         }
     }
 
     async fn ask_all(mut self) -> Result<Self, String> {
         self.versions().await?;
         self.anonymous().await;
+        self.without_keep_alive().await;
         self.quality().await;
         self.retained().await;
         self.wildcards().await;
@@ -134,6 +137,7 @@ impl<'t> Asker<'t> {
             capabilities: Some(more.collect()),
             lacks: lacks.collect(),
             limits: self.limits,
+            keep_alive: self.keep_alive,
             ..Profile::default()
         };
         Probed { name: name.to_owned(), findings: self.findings, profile }
@@ -261,6 +265,18 @@ impl<'t> Asker<'t> {
         let connect = Connect { username: None, password: None, ..self.connect("nobody") };
         let answer = self.open(connect).await.map(|_| "CONNACK 0 without a user name".to_owned());
         self.found(Capability::Anonymous, answer);
+    }
+
+    async fn without_keep_alive(&mut self) {
+        let connect = Connect { keep_alive: 0, ..self.connect("silent") };
+        let (found, why) = match self.open(connect).await {
+            Ok(_) => (Found::Yes, "CONNACK 0 with a keep-alive of 0".to_owned()),
+            Err(why) => {
+                self.keep_alive = Some(fence::HOURS);
+                (Found::No, why)
+            }
+        };
+        self.findings.push(Finding { what: "clients without a keep-alive".into(), found, why });
     }
 
     async fn quality(&mut self) {

@@ -549,6 +549,7 @@ mod tests {
             case,
             verdict: Verdict::Failed,
             unmet: false,
+            left_out: false,
             seconds: 0.0,
             why: Some(Explanation { packets, ..Explanation::default() }),
             mechanism: None,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::login;
 use super::profile::{Limits, Profile};
 use super::target::Plan;
 use super::uses::{Uses, uses};
@@ -61,8 +62,8 @@ pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<S
         }
     }
     let logs_in = plan.external().is_some_and(|external| external.control.is_some());
-    if logs_in && case.clients.iter().any(|client| client.at_broker() && client.raw) {
-        return Some(format!("{} wants an account, and packet blocks are sent as written", plan.name));
+    if let Some(why) = login::cannot(case).filter(|_| logs_in) {
+        return Some(format!("{} wants an account, and {why}", plan.name));
     }
     if let Some(lacking) = needs.iter().find(|need| !has.contains(need)) {
         return Some(format!("{} cannot do `{}`", plan.name, lacking.name()));

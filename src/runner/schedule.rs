@@ -36,10 +36,7 @@ pub fn run(
         at: 0.0,
         kind: EventKind::RunStarted {
             mqttlab: env!("CARGO_PKG_VERSION").into(),
-            target: match options.transport {
-                Some(transport) => format!("{} over {transport}", plan.name),
-                None => plan.name.clone(),
-            },
+            target: plan.name_in_log(options.transport),
             seed: options.seed,
             cases: count,
             virtual_time: options.clock == Clock::Virtual,

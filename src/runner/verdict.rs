@@ -53,10 +53,11 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
     let Found { info, trouble, seconds, mechanism, mut notes, breaches } = found;
     let known = case.known.iter().find(|known| applies(known, broker));
     let met = trouble.is_none();
+    let left_out = matches!(trouble, Some(Trouble::LeftOut(_)));
     let mut unmet = false;
     let (verdict, why) = match trouble {
         None => (Verdict::Passed, None),
-        Some(Trouble::Skipped(reason)) => {
+        Some(Trouble::Skipped(reason) | Trouble::LeftOut(reason)) => {
             (Verdict::Skipped, Some(Explanation { actual: reason, ..Explanation::default() }))
         }
         Some(Trouble::Errored(why)) => (Verdict::Errored, Some(*why)),
@@ -104,7 +105,7 @@ pub fn judge(case: &Case, broker: &str, strict: bool, found: Found, recorder: &R
         why
     });
     let notes = notes.into_iter().map(|note| recorder.redact(note)).collect();
-    Outcome { case: info, verdict, unmet, seconds, why, mechanism, notes }
+    Outcome { case: info, verdict, unmet, left_out, seconds, why, mechanism, notes }
 }
 
 /// A broken rule of the protocol as the reason of a failure.

@@ -29,6 +29,7 @@ mod interop_paho_c;
 mod interop_rumqttc;
 mod interop_websocket;
 mod labs;
+mod left_out;
 mod matrix;
 mod mutation;
 mod peers;

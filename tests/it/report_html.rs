@@ -203,6 +203,7 @@ fn hostile() -> Vec<Event> {
         case: case.clone(),
         verdict: Verdict::Failed,
         unmet: false,
+        left_out: false,
         seconds: 0.0,
         why: Some(why),
         mechanism: Some(TRICKS.into()),
@@ -334,8 +335,16 @@ fn many_case(number: usize, packets: usize, all: &mut Vec<Event>) {
         ..Explanation::default()
     });
     let verdict = if failed { Verdict::Failed } else { Verdict::Passed };
-    let outcome =
-        Outcome { case, verdict, unmet: false, seconds: 0.01, why, mechanism: None, notes: Vec::new() };
+    let outcome = Outcome {
+        case,
+        verdict,
+        unmet: false,
+        left_out: false,
+        seconds: 0.01,
+        why,
+        mechanism: None,
+        notes: Vec::new(),
+    };
     all.push(Event { at: at(packets), kind: EventKind::CaseFinished { outcome } });
 }
 

@@ -21,6 +21,8 @@ pub struct External {
     pub capabilities: BTreeSet<Capability>,
     /// How far it goes.
     pub limits: Limits,
+    /// Keep-alive of a CONNECT that names none, seconds; `None`: it has none.
+    pub keep_alive: Option<u16>,
     /// Accounts that exist there.
     pub accounts: BTreeMap<String, String>,
     /// May read and write everything; `None`: anonymous.
@@ -88,6 +90,7 @@ impl External {
             name: profile.name.clone().unwrap_or_else(|| format!("{scheme}://{place}")),
             capabilities,
             limits: profile.limits,
+            keep_alive: profile.keep_alive,
             control,
             witness,
             host: host.to_owned(),

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub use external::External;
 
 use super::prepare::{Account, Prepared};
-use super::{EnvironmentError, TargetChoice};
+use super::{EnvironmentError, TargetChoice, Transport};
 use crate::broker::fault::FaultSpec;
 use crate::net::Endpoint;
 use crate::scenario::Capability;
@@ -73,6 +73,14 @@ impl Plan {
                 let name = external.name.clone();
                 Ok(Self { kind: PlanKind::External(Arc::new(external)), name, keep: None })
             }
+        }
+    }
+
+    /// What reports call it, with what carries the packets where that was chosen.
+    pub fn name_in_log(&self, transport: Option<Transport>) -> String {
+        match transport {
+            Some(transport) => format!("{} over {transport}", self.name),
+            None => self.name.clone(),
         }
     }
 
@@ -366,6 +374,14 @@ impl Target {
     pub fn default_account(&self) -> Option<&Account> {
         match &self.running {
             Running::External(external) => external.control.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The keep-alive of a CONNECT that names none, seconds; `None`: it has none.
+    pub fn keep_alive(&self) -> Option<u16> {
+        match &self.running {
+            Running::External(external) => external.keep_alive,
             _ => None,
         }
     }

@@ -31,6 +31,10 @@ pub struct Profile {
     /// How far it goes.
     #[serde(skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// The keep-alive that a CONNECT of a packet block gets which names none, seconds: for a broker that
+    /// refuses clients without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive: Option<u16>,
     /// Accounts that exist there: name and password.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub accounts: BTreeMap<String, String>,
@@ -86,6 +90,11 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "limits",
         "packet_size (bytes), topic_levels, keep_alive_least (seconds); a scenario that goes beyond is skipped",
+    ),
+    (
+        "keep_alive",
+        "the keep-alive, seconds, that a CONNECT line of a packet block gets which names none: for a broker \
+         that refuses clients without one",
     ),
     ("accounts", "accounts that exist there: names with their passwords"),
     ("control", "the account that may read and write everything; it shows that the broker works"),
