@@ -437,9 +437,9 @@ pub fn any_seed() -> u64 {
     u64::from(getrandom::u32().unwrap_or(1))
 }
 
-/// Cases at the same time, unless told.
+/// Cases at the same time, unless told: they wait more than they work.
 pub fn usual_jobs() -> usize {
-    (4 * available_parallelism().map_or(1, NonZeroUsize::get)).max(16)
+    (8 * available_parallelism().map_or(1, NonZeroUsize::get)).clamp(32, 64)
 }
 
 /// An address as it may stand in a report.
