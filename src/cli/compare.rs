@@ -9,12 +9,13 @@ use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
 use super::run::{Engine, any_seed, broker, broker_words, duration, usual_jobs};
 use super::select::{Selected, Selection};
+use super::tls_log::TlsArgs;
 use super::{Exit, baselines, complain, shard, usage};
 use crate::record::{Against, Event, EventKind, Verdict};
 use crate::report::comparison::{Comparison, Difference};
 use crate::report::failure::quote;
 use crate::report::{Matrix, MatrixOptions, Tally};
-use crate::runner::{self, RunOptions, TargetChoice};
+use crate::runner::{self, RunOptions, TargetChoice, TlsLog};
 
 /// Runs the same scenarios on several brokers and shows where they differ
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,9 @@ pub struct Args {
     /// Writes a report (matrix, markdown, html, json, …); `-` is stdout; may be repeated
     #[arg(long, value_name = "FORMAT=FILE", value_parser = parse_report, help_heading = "Reports")]
     report: Vec<ReportArg>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 
     /// Shows only rows in which brokers differ
     #[arg(long, help_heading = "Reports")]
@@ -104,8 +108,9 @@ selected; 5 a broker could not be had (the others are compared); 6 incomplete; 1
 
 /// Runs on all brokers.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let targets = match args.targets() {
-        Ok(targets) => targets,
+    let told = || Ok::<_, String>((args.targets()?, args.tls.chosen(&args.report)?));
+    let (targets, tls) = match told() {
+        Ok(told) => told,
         Err(message) => return Ok(usage(message)),
     };
     let selected = match args.selection.read(&args.inputs)? {
@@ -126,7 +131,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     let comparison = Comparison::default();
     let mut play = Play { baselines, brokers: Vec::new(), outputs, comparison, exit: Exit::Success };
-    play.all(args, targets, &selected)?;
+    play.all(args, targets, tls, &selected)?;
     let idle = play.idle_baselines();
     let Play { outputs, comparison, exit, .. } = play;
     outputs.finish()?;
@@ -160,6 +165,7 @@ impl Play {
         &mut self,
         args: &Args,
         targets: Vec<(Option<String>, TargetChoice)>,
+        tls: TlsLog,
         selected: &Selected,
     ) -> anyhow::Result<()> {
         let interrupt = interrupt::watch()?;
@@ -170,6 +176,7 @@ impl Play {
             strict: args.strict,
             rows: selected.rows.clone(),
             timeout: Some(args.timeout),
+            tls,
             interrupt: Some(interrupt.clone()),
             ..RunOptions::default()
         };

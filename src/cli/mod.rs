@@ -29,6 +29,7 @@ mod run;
 mod schema;
 mod select;
 mod shard;
+mod tls_log;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};

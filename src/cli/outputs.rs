@@ -9,7 +9,9 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 
 use crate::record::Event;
-use crate::report::{self, Console, ConsoleOptions, Folder, Make, Marks, REPORTS, Report, ReportSpec, Tally};
+use crate::report::{
+    self, Console, ConsoleOptions, Folder, Make, Marks, OfTls, REPORTS, Report, ReportSpec, Tally,
+};
 use crate::text::{did_you_mean, plural};
 
 /// Names the file of a job's summary in GitHub Actions.
@@ -44,6 +46,16 @@ impl ReportArg {
             (Make::Folder(_), Destination::Path(path)) if is_capture(path) => Some(path),
             _ => None,
         }
+    }
+
+    /// True for a report that is less without the records of TLS connections.
+    pub fn asks_for_tls(&self) -> bool {
+        self.spec.tls == OfTls::Wanted
+    }
+
+    /// True for a report that holds what is recorded of TLS connections.
+    pub fn holds_tls(&self) -> bool {
+        self.spec.tls != OfTls::Ignored
     }
 
     /// Opens what it is written to, and makes it. What a file held stays for now: it is put into `old`.

@@ -15,6 +15,7 @@ use super::interrupt;
 use super::load::Inputs;
 use super::outputs::{Outputs, ReportArg, captures_fit, distinct, parse_report};
 use super::select::Selection;
+use super::tls_log::TlsArgs;
 use super::{Exit, complain, shard, usage};
 use crate::broker::fault::FaultSpec;
 use crate::record::{Against, Baseline, Event, Shard};
@@ -115,6 +116,9 @@ struct Output {
     #[arg(long, value_name = "FORMAT=FILE", value_parser = parse_report, help_heading = "Reports")]
     report: Vec<ReportArg>,
 
+    #[command(flatten)]
+    tls: TlsArgs,
+
     /// Writes y or n into the PASSED column of the tables, in the sheets themselves
     #[arg(long, help_heading = "Reports")]
     fill: bool,
@@ -201,6 +205,7 @@ Examples:
   mqttlab run lab3.yaml --acl student/acl --fill     a student's ACL, y/n written into the sheet
   mqttlab run scenarios --virtual-time               minutes of keep-alive in no time
   mqttlab run scenarios --report junit=junit.xml     for CI
+  mqttlab run lab3.yaml --report pcapng=captures --tls-log handshakes   for Wireshark
   mqttlab run scenarios --broker mqtt://u:p@host     a broker that is already running
   mqttlab run scenarios --broker mosquitto --baseline mosquitto.json   only what is new fails
   mqttlab run scenarios --broker mqtt://host --skip nul --skip '3.1-will · at-once · v5'   all but these
@@ -382,6 +387,7 @@ impl Args {
             budget: self.budget,
             keep_files: self.target.keep_files.clone(),
             timeout: Some(self.timeout),
+            tls: self.output.tls.chosen(&self.output.report)?,
             ..RunOptions::default()
         })
     }

@@ -5,6 +5,7 @@
 
 pub mod framed;
 pub mod memory;
+pub mod overheard;
 pub mod proxy_header;
 pub mod tap;
 mod tcp;
@@ -23,6 +24,8 @@ pub use tcp::Dial;
 pub use tls::TlsTransport;
 
 use crate::tls::TlsFailure;
+use overheard::Overheard;
+use tap::StreamTap;
 use websocket::handshake::{self, UpgradeError};
 
 /// Any connected byte stream.
@@ -74,6 +77,8 @@ pub enum Endpoint {
         server_name: String,
         /// Whom to trust.
         config: Arc<rustls::ClientConfig>,
+        /// Sees the connection as it is on the wire.
+        tap: Option<StreamTap>,
     },
     /// A listener in this process ([`memory`]).
     Memory(memory::Address),
@@ -142,8 +147,12 @@ impl Endpoint {
     pub async fn connect_as(&self, dial: &Dial) -> Result<Transport, ConnectError> {
         match self {
             Self::Tcp { host, port } => Ok(Box::new(tcp::connect(host, *port, dial).await?)),
-            Self::Tls { host, port, server_name, config } => {
+            Self::Tls { host, port, server_name, config, tap } => {
                 let stream = tcp::connect(host, *port, dial).await?;
+                let Some(tap) = tap else {
+                    return Ok(Box::new(tls::connect(stream, server_name, config).await?));
+                };
+                let stream = Overheard::new(stream, tap.clone());
                 Ok(Box::new(tls::connect(stream, server_name, config).await?))
             }
             Self::Memory(address) => Ok(Box::new(address.connect().await?)),

@@ -66,3 +66,39 @@ impl fmt::Debug for Tap {
         f.write_str("Tap")
     }
 }
+
+/// What is seen of a stream below its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crossed<'a> {
+    /// It is connected.
+    Opened,
+    /// Bytes, in their order; they begin and end anywhere.
+    Bytes(Direction, &'a [u8]),
+    /// Nothing more comes, or goes.
+    Closed(Direction),
+    /// It was reset: from the other end (`In`), or from this one.
+    Reset(Direction),
+}
+
+/// A callback for what crosses a stream of bytes ([`Overheard`](super::overheard::Overheard)); clones
+/// share it. It must not wait.
+#[derive(Clone)]
+pub struct StreamTap(Arc<dyn Fn(Crossed<'_>) + Send + Sync>);
+
+impl StreamTap {
+    /// Calls `see` with all that crosses.
+    pub fn new(see: impl Fn(Crossed<'_>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(see))
+    }
+
+    /// Hands over what crosses just now.
+    pub fn record(&self, crossed: Crossed<'_>) {
+        (self.0)(crossed);
+    }
+}
+
+impl fmt::Debug for StreamTap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StreamTap")
+    }
+}

@@ -18,17 +18,17 @@ impl<S: Io> Io for TlsStream<S> {
     }
 }
 
-/// The client's side of the handshake on a connected socket.
-pub async fn connect(
-    socket: TcpStream,
+/// The client's side of the handshake on a connected stream.
+pub async fn connect<S: Io>(
+    stream: S,
     name: &str,
     config: &Arc<rustls::ClientConfig>,
-) -> Result<TlsTransport, ConnectError> {
+) -> Result<TlsStream<S>, ConnectError> {
     let name = server_name(name).ok_or_else(|| {
         let text = format!("`{name}` is neither a host name nor an address");
         io::Error::new(io::ErrorKind::InvalidInput, text)
     })?;
-    match TlsConnector::from(Arc::clone(config)).connect(name, socket).await {
+    match TlsConnector::from(Arc::clone(config)).connect(name, stream).await {
         Ok(stream) => Ok(TlsStream::Client(stream)),
         Err(error) => Err(ConnectError::Tls { failure: of_handshake(&error), detail: error.to_string() }),
     }
@@ -97,7 +97,8 @@ mod tests {
             stream.write_all(&greeting).await?;
             stream.shutdown().await
         });
-        let endpoint = Endpoint::Tls { host: "127.0.0.1".into(), port, server_name: name.into(), config };
+        let endpoint =
+            Endpoint::Tls { host: "127.0.0.1".into(), port, server_name: name.into(), config, tap: None };
         let outcome = match endpoint.connect().await {
             Ok(stream) => {
                 exchange(stream).await;
@@ -181,7 +182,7 @@ mod tests {
             });
             let config = config(Trust::Anybody).expect("nothing to read");
             let host = "127.0.0.1".to_owned();
-            let endpoint = Endpoint::Tls { server_name: host.clone(), host, port, config };
+            let endpoint = Endpoint::Tls { server_name: host.clone(), host, port, config, tap: None };
             let connecting = tokio::time::timeout(Duration::from_secs(10), endpoint.connect());
             seen.push(failure(connecting.await.expect("in time").map(drop)));
             server.await.expect("no panic");

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::tls::TlsEvent;
 use super::verdict::{CaseId, CaseInfo, Excerpt, Outcome};
 
 /// One thing that happened.
@@ -60,6 +61,14 @@ pub enum EventKind {
         /// What was seen.
         #[serde(flatten)]
         wire: WireEvent,
+    },
+    /// Something about a client's TLS connection, below its packets; only in logs for which it was asked.
+    Tls {
+        /// In which case (row left out).
+        case: CaseId,
+        /// What was seen.
+        #[serde(flatten)]
+        tls: TlsEvent,
     },
     /// A fence ends: round trips that show that nothing is under way any more.
     Fence {
@@ -182,25 +191,41 @@ fn is_zero(conn: &u32) -> bool {
 }
 
 /// Bytes as hex digits.
-mod hexadecimal {
+pub(super) mod hex_digits {
     use bytes::Bytes;
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
     use crate::text::{hex, parse_hex};
 
+    pub fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex(bytes))
+    }
+
+    pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Bytes, D::Error> {
+        let digits = String::deserialize(from)?;
+        let bytes = parse_hex(&digits).ok_or_else(|| D::Error::custom("these are no pairs of hex digits"))?;
+        Ok(bytes.into())
+    }
+}
+
+/// Bytes as hex digits, where there are any.
+mod hexadecimal {
+    use bytes::Bytes;
+    use serde::{Deserializer, Serializer};
+
+    use super::hex_digits;
+
     #[expect(clippy::ref_option, reason = "as serde calls it")]
     pub fn serialize<S: Serializer>(bytes: &Option<Bytes>, to: S) -> Result<S::Ok, S::Error> {
         match bytes {
-            Some(bytes) => to.serialize_str(&hex(bytes)),
+            Some(bytes) => hex_digits::serialize(bytes, to),
             None => to.serialize_none(),
         }
     }
 
     pub fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<Option<Bytes>, D::Error> {
-        let digits = String::deserialize(from)?;
-        let bytes = parse_hex(&digits).ok_or_else(|| D::Error::custom("these are no pairs of hex digits"))?;
-        Ok(Some(bytes.into()))
+        hex_digits::deserialize(from).map(Some)
     }
 }
 

@@ -8,9 +8,11 @@
 pub mod against;
 pub mod baseline;
 pub mod event;
+pub mod tls;
 pub mod verdict;
 
 pub use against::Against;
 pub use baseline::Baseline;
 pub use event::{Event, EventKind, RunPlan, Shard, WireEvent, WireSide};
+pub use tls::{TlsEnd, TlsEvent, TlsSeen};
 pub use verdict::{CaseId, CaseInfo, Excerpt, Explanation, Level, Outcome, Place, RowMark, Verdict};

@@ -193,7 +193,8 @@ impl Comparison {
                     (run.seconds, run.complete) = (*seconds, *complete);
                 }
             }
-            EventKind::BrokerLog { .. }
+            EventKind::Tls { .. }
+            | EventKind::BrokerLog { .. }
             | EventKind::Note { .. }
             | EventKind::Fence { .. }
             | EventKind::Checked { .. } => {}

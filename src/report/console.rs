@@ -267,6 +267,7 @@ impl Report for Console {
             EventKind::Note { text } => self.note(text),
             EventKind::CaseFinished { outcome } => self.finished(outcome),
             EventKind::CaseStarted { .. }
+            | EventKind::Tls { .. }
             | EventKind::Fence { .. }
             | EventKind::Checked { .. }
             | EventKind::RunFinished { .. } => Ok(()),

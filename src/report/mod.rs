@@ -63,8 +63,21 @@ pub struct ReportSpec {
     pub doc: &'static str,
     /// An argument that works.
     pub example: &'static str,
+    /// What becomes of TLS events in it.
+    pub tls: OfTls,
     /// Makes it.
     pub make: Make,
+}
+
+/// What a report does with events about TLS connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfTls {
+    /// Passes over them.
+    Ignored,
+    /// Holds them, if there are any.
+    Held,
+    /// Has no use for less than their records.
+    Wanted,
 }
 
 /// How a report is made.
@@ -83,6 +96,7 @@ pub const REPORTS: &[ReportSpec] = &[
         name: "console",
         doc: "What a terminal shows, without colours: failures with their packets, then a summary.",
         example: "--report console=run.txt",
+        tls: OfTls::Ignored,
         make: Make::File(|out, again| {
             let options = ConsoleOptions { again: again.to_owned(), ..ConsoleOptions::default() };
             Box::new(Console::new(out, options))
@@ -92,12 +106,14 @@ pub const REPORTS: &[ReportSpec] = &[
         name: "junit",
         doc: "JUnit XML for CI: a suite a file, a test case a case or table row.",
         example: "--report junit=junit.xml",
+        tls: OfTls::Ignored,
         make: Make::File(|out, again| Box::new(Junit::new(out, again))),
     },
     ReportSpec {
         name: "tap",
         doc: "TAP 14: a test point a case or table row, known deviations as things to do, why it failed in YAML.",
         example: "--report tap=results.tap",
+        tls: OfTls::Ignored,
         make: Make::File(|out, _| Box::new(Tap::new(out))),
     },
     ReportSpec {
@@ -105,6 +121,7 @@ pub const REPORTS: &[ReportSpec] = &[
         doc: "Markdown for GitHub, at most 1 MB: counts, failures with their packets, brokers beside each other. \
               `markdown=github` appends to the file that $GITHUB_STEP_SUMMARY names.",
         example: "--report markdown=summary.md",
+        tls: OfTls::Ignored,
         make: Make::File(|out, again| Box::new(Markdown::new(out, again))),
     },
     ReportSpec {
@@ -112,37 +129,45 @@ pub const REPORTS: &[ReportSpec] = &[
         doc: "Annotations of GitHub Actions at the lines of the scenarios, for stdout (`github=-`). GitHub shows \
               ten of each kind a step.",
         example: "--report github=annotations.txt",
+        tls: OfTls::Ignored,
         make: Make::File(|out, again| Box::new(Annotations::new(out, again))),
     },
     ReportSpec {
         name: "pcapng",
         doc: "A capture a scenario for Wireshark, in a folder, or one FILE.pcapng for one scenario. TCP is \
-              made up around the packets that were seen; of TLS and WebSocket connections it holds the MQTT within.",
+              made up around what was seen: MQTT on port 1883, whatever carried it, without passwords; TLS on port 8883 \
+              (443 with a WebSocket within), which `--tls-log handshakes` lets Wireshark read up to certificates and \
+              alerts, and `--tls-log keys` wholly.",
         example: "--report pcapng=captures",
+        tls: OfTls::Wanted,
         make: Make::Folder(|folder| Box::new(Pcapng::new(folder))),
     },
     ReportSpec {
         name: "matrix",
         doc: "Brokers side by side, as mqttlab compare prints it: a row a scenario, a column a broker and version.",
         example: "--report matrix=matrix.txt",
+        tls: OfTls::Ignored,
         make: Make::File(|out, _| Box::new(Matrix::new(out, MatrixOptions::default()))),
     },
     ReportSpec {
         name: "json",
         doc: "The event log itself, one JSON object a line; every other report can be made from it.",
         example: "--report json=run.jsonl",
+        tls: OfTls::Held,
         make: Make::File(|out, _| Box::new(json::JsonLines::new(out))),
     },
     ReportSpec {
         name: "blob",
         doc: "The event log of a shard with a line about itself before it, for `mqttlab merge`.",
         example: "--report blob=shard-1.blob",
+        tls: OfTls::Held,
         make: Make::File(|out, _| Box::new(json::JsonLines::blob(out))),
     },
     ReportSpec {
         name: "html",
         doc: "One page for a browser, without network: verdicts, causes, a matrix, packets as sequence diagrams.",
         example: "--report html=run.html",
+        tls: OfTls::Ignored,
         make: Make::File(|out, again| Box::new(Html::new(out, again))),
     },
 ];

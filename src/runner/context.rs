@@ -12,6 +12,7 @@ use super::outcome::{Done, Trouble};
 use super::peer::Doors;
 use super::recorder::{PROBE, Recorder};
 use super::target::Target;
+use super::tls_log::TlsLog;
 use crate::check::Party;
 use crate::diagnostic::Span;
 use crate::mqtt::ProtocolVersion;
@@ -43,6 +44,8 @@ pub struct Context<'a> {
     pub control: Mutex<Option<Control>>,
     /// How far the broker's order of delivery can be trusted.
     pub order: Order,
+    /// What is recorded of TLS connections.
+    pub tls: &'a TlsLog,
 }
 
 impl Context<'_> {

@@ -25,6 +25,7 @@ use super::recorder::Recorder;
 use super::requirements::missing;
 use super::table;
 use super::target::{Plan, Target};
+use super::tls_log::TlsLog;
 use super::traces;
 use super::verdict::{Found, judge};
 use super::{Clock, RunOptions};
@@ -203,6 +204,7 @@ async fn perform(
         engine: session.options.engine,
         control: Mutex::new(None),
         order: session.order,
+        tls: &session.options.tls,
     };
     let found = match &case.body {
         Body::Steps(steps) => vec![play(&context, steps).await],
@@ -440,6 +442,7 @@ pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<
     }
     let setup = Arc::default();
     let target = plan.start(&setup, &[], 0, false).await.map_err(|error| error.to_string())?;
+    let nothing = TlsLog::default();
     let context = Context {
         case,
         recorder: recorder.clone(),
@@ -451,6 +454,7 @@ pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<
         engine: None,
         control: Mutex::new(None),
         order: Order::default(),
+        tls: &nothing,
     };
     let began = Instant::now();
     let order = fence::calibrate(&*context.target.lock().await, &context.fence_topic()).await?;

@@ -29,6 +29,7 @@ mod scram;
 mod secrets;
 mod table;
 mod target;
+mod tls_log;
 mod traces;
 mod transport;
 mod uses;
@@ -43,6 +44,7 @@ use tokio::sync::watch;
 pub use clock::Clock;
 pub use requirements::skipped;
 pub use target::profile;
+pub use tls_log::{TlsDepth, TlsLog};
 pub use transport::Transport;
 
 use crate::broker::fault::FaultSpec;
@@ -100,6 +102,8 @@ pub struct RunOptions {
     pub interrupt: Option<watch::Receiver<bool>>,
     /// What this run is the whole or a part of, for the log.
     pub plan: Option<RunPlan>,
+    /// What is recorded of TLS connections.
+    pub tls: TlsLog,
 }
 
 impl Default for RunOptions {
@@ -120,6 +124,7 @@ impl Default for RunOptions {
             timeout: None,
             interrupt: None,
             plan: None,
+            tls: TlsLog::default(),
         }
     }
 }

@@ -3,11 +3,15 @@
 //! Decides nothing; the schedule hands the finished list on as a whole, so that the events of
 //! cases that run beside each other do not mix.
 
+mod line;
+mod tls;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub use line::print;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -15,16 +19,16 @@ use super::checks::{Breach, ChecksOfCase, Findings, Watching};
 use super::secrets::{HIDDEN, Rewritten, STAR, Secrets};
 use super::traces::Traces;
 use crate::check::Party;
-use crate::mqtt::codec::DecodeError;
-use crate::mqtt::{Packet, ProtocolVersion, TopicName, notation};
+use crate::mqtt::{Packet, ProtocolVersion, TopicName};
 use crate::net::tap::{Content, Direction, Tap, Tapped};
 use crate::record::{CaseId, CaseInfo, Event, EventKind, WireEvent, WireSide};
 use crate::scenario::Case;
 use crate::text;
 
-/// Wire events of one case that are kept; of a longer case the rest is only counted.
+/// Wire events of one case that are kept; of a longer case the rest is only counted. As many of TLS.
 const WIRE_EVENTS: usize = 50_000;
-/// Bytes of lines and packets of one case that are kept; of what comes after that only the beginning.
+/// Bytes of lines, packets and TLS records of one case that are kept; of what comes after that only the
+/// beginning.
 const WIRE_BYTES: usize = 64 << 20;
 /// Characters of a line beyond [`WIRE_BYTES`].
 const LINE_SHOWN: usize = 200;
@@ -67,6 +71,7 @@ struct State {
     checks: ChecksOfCase,
     /// Connections on which a CONNECT goes out in raw pieces and is not whole yet.
     connecting: BTreeSet<u32>,
+    tls: tls::Kept,
 }
 
 /// Connections of the runner's own are numbered from here: they are no clients of the case.
@@ -183,6 +188,11 @@ impl Recorder {
         state.events.push(Event { at, kind: EventKind::Wire { case: self.0.case.clone(), wire } });
     }
 
+    /// The number of the latest connection of a client; 0: it has none.
+    pub fn latest(&self, client: &str) -> u32 {
+        self.0.state.lock().open.get(client).copied().unwrap_or_default()
+    }
+
     /// The latest connection of a client ends now.
     pub fn ended(&self, client: &str, how: &str) {
         self.say(client, WireSide::Link, how);
@@ -194,7 +204,7 @@ impl Recorder {
     }
 
     fn say(&self, client: &str, side: WireSide, line: &str) {
-        let conn = self.0.state.lock().open.get(client).copied().unwrap_or_default();
+        let conn = self.latest(client);
         if conn == 0 && side == WireSide::Link {
             // Its packets are not shown either.
             return;
@@ -237,14 +247,15 @@ impl Recorder {
 
     /// Takes all events out, in the order of their times: the broker's log comes late.
     pub fn finish(&self) -> Vec<Event> {
-        let (dropped, cut) = {
+        let (dropped, cut, tls) = {
             let state = self.0.state.lock();
-            (state.dropped, state.cut)
+            (state.dropped, state.cut, state.tls.cut())
         };
         let more =
             (dropped > 0).then(|| format!("{} more are not in this log", text::plural(dropped, "packet")));
         let cut = (cut > 0).then(|| format!("{} without the bytes", text::plural(cut, "large packet")));
-        let less: Vec<String> = more.into_iter().chain(cut).collect();
+        let tls = (tls > 0).then(|| format!("the TLS of {} ends early", text::plural(tls, "connection")));
+        let less: Vec<String> = more.into_iter().chain(cut).chain(tls).collect();
         if !less.is_empty() {
             self.note(format!("{}: {}", self.0.case, less.join(", ")));
         }
@@ -440,29 +451,8 @@ impl State {
     }
 }
 
-/// One packet in notation, its credentials hidden; or its bytes, where it is none.
-pub fn print(content: &Content<'_>, bytes: &Bytes, version: ProtocolVersion) -> String {
-    match content {
-        Content::Packet(Packet::Connect(connect)) if connect.password.is_some() => {
-            let mut connect = connect.clone();
-            connect.password = Some(Bytes::from_static(HIDDEN.as_bytes()));
-            let version = connect.version;
-            notation::print(&Packet::Connect(connect), version)
-        }
-        Content::Packet(packet) => notation::print(packet, version),
-        Content::Raw => format!("hex {}", text::hex(bytes)),
-        Content::Malformed(error) => malformed(error, bytes),
-    }
-}
-
 fn is_connect(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|byte| byte >> 4 == 1)
-}
-
-fn malformed(error: &DecodeError, bytes: &Bytes) -> String {
-    const SHOWN: usize = 64;
-    let more = if bytes.len() > SHOWN { " …" } else { "" };
-    format!("hex {}{more} ({error})", text::hex(&bytes[..bytes.len().min(SHOWN)]))
 }
 
 #[cfg(test)]

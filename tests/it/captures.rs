@@ -37,7 +37,7 @@ scenarios:
         < close
 "#;
 
-fn has_tshark() -> bool {
+pub fn has_tshark() -> bool {
     let found = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
     if !found {
         assert!(std::env::var_os("CI").is_none(), "CI installs tshark");
@@ -47,7 +47,7 @@ fn has_tshark() -> bool {
 }
 
 /// What tshark prints of a capture.
-fn tshark(file: &Path, arguments: &[&str]) -> String {
+pub fn tshark(file: &Path, arguments: &[&str]) -> String {
     let output = Command::new("tshark").arg("-r").arg(file).args(arguments).output().expect("tshark");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", file.display());
@@ -61,7 +61,7 @@ fn run(folder: &Path, arguments: &[&str]) -> std::process::Output {
 }
 
 /// Packet types of a case in the order of the log.
-fn logged(log: &str, scenario: &str, variant: &str) -> Vec<u8> {
+pub fn logged(log: &str, scenario: &str, variant: &str) -> Vec<u8> {
     let events = json::read(log).expect("a log");
     let types = events.into_iter().filter_map(|event| match event.kind {
         EventKind::Wire { case, wire }
@@ -76,6 +76,17 @@ fn logged(log: &str, scenario: &str, variant: &str) -> Vec<u8> {
     types.collect()
 }
 
+/// The packet types of a capture, in order, of the frames that this filter lets through.
+pub fn captured(file: &Path, filter: &str, arguments: &[&str]) -> Vec<u8> {
+    let filter = format!("mqtt && {filter}");
+    let fields = [arguments, &["-Y", &filter, "-T", "fields", "-e", "mqtt.msgtype"]].concat();
+    tshark(file, &fields)
+        .split(|c: char| !c.is_ascii_digit())
+        .filter(|word| !word.is_empty())
+        .map(|word| word.parse().expect("a type"))
+        .collect()
+}
+
 #[test]
 fn tshark_reads_what_the_log_holds() {
     if !has_tshark() {
@@ -87,12 +98,7 @@ fn tshark_reads_what_the_log_holds() {
     let log = fs::read_to_string(folder.path().join("run.jsonl")).expect("a log");
     for variant in ["v3.1.1", "v5"] {
         let file = folder.path().join(format!("captures/lab.large.{variant}.pcapng"));
-        let types = tshark(&file, &["-Y", "mqtt", "-T", "fields", "-e", "mqtt.msgtype"]);
-        let types: Vec<u8> = types
-            .split(|c: char| !c.is_ascii_digit())
-            .filter(|word| !word.is_empty())
-            .map(|word| word.parse().expect("a type"))
-            .collect();
+        let types = captured(&file, "tcp", &[]);
         let wanted = logged(&log, "large", variant);
         assert!(wanted.len() > 10, "{wanted:?}");
         assert_eq!(types, wanted, "{variant}");

@@ -9,6 +9,7 @@ mod broker_dropin;
 mod broker_program;
 mod broker_sys;
 mod captures;
+mod captures_tls;
 mod check_capture;
 mod checks;
 mod cli;

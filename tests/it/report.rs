@@ -7,13 +7,13 @@ use std::path::Path;
 
 use insta::assert_snapshot;
 use mqttlab::record::{Event, EventKind, RowMark, Verdict};
-use mqttlab::report::{Console, ConsoleOptions, Junit, Make, Marks, REPORTS, Report, Tally, json};
+use mqttlab::report::{Console, ConsoleOptions, Junit, Make, Marks, OfTls, REPORTS, Report, Tally, json};
 use mqttlab::text::escape;
 
 use crate::support::paper::Paper;
 
 /// The logs of `fixtures/records`.
-const RECORDS: [&str; 6] = ["mixed", "passed", "interrupted", "broker_died", "hostile", "compared"];
+const RECORDS: [&str; 7] = ["mixed", "passed", "interrupted", "broker_died", "hostile", "compared", "tls"];
 
 fn text(record: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/records/{record}.jsonl"));
@@ -117,12 +117,14 @@ fn json_lines_read_back_as_the_same_events() {
 
 #[test]
 fn json_lines_are_as_recorded() {
-    // The fixture was written by another program: names and shapes of the log are a promise.
-    let log = written(|out| Box::new(json::JsonLines::new(out)), &events("mixed"));
+    // The fixtures were written by another program: names and shapes of the log are a promise.
     let values = |text: &str| -> Vec<serde_json::Value> {
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     };
-    assert_eq!(values(&log), values(&text("mixed")));
+    for record in ["mixed", "tls"] {
+        let log = written(|out| Box::new(json::JsonLines::new(out)), &events(record));
+        assert_eq!(values(&log), values(&text(record)));
+    }
 }
 
 #[test]
@@ -149,6 +151,21 @@ fn hostile_text_is_harmless_everywhere() {
     assert!(!xml.contains("]]>") && !xml.contains("<b>"), "{xml}");
     assert!(xml.contains("\\u{0}") && xml.contains("\\u{fffe}"), "told, not dropped: {xml}");
     assert_snapshot!("hostile_console", console("hostile", ConsoleOptions::default()));
+}
+
+/// Bytes of TLS are for captures and logs; other reports are the same without.
+#[test]
+fn tls_events_change_no_report_that_does_not_hold_them() {
+    let with = events("tls");
+    let mut without = with.clone();
+    without.retain(|event| !matches!(event.kind, EventKind::Tls { .. }));
+    assert!(without.len() + 10 < with.len());
+    for spec in REPORTS {
+        let Make::File(make) = spec.make else { continue };
+        let [full, empty] = [&with, &without].map(|log| written(|out| make(out, ""), log));
+        assert_eq!(full == empty, spec.tls == OfTls::Ignored, "{}", spec.name);
+        harmless(spec.name, &full);
+    }
 }
 
 fn harmless(name: &str, text: &str) {

@@ -398,7 +398,7 @@ async fn a_bridge_trusts_whom_it_is_told_and_looks_at_the_name() {
         };
         let config = from_files(&files).expect("good files");
         let server_name = name.to_owned();
-        Endpoint::Tls { host: "127.0.0.1".to_owned(), port: broker.ports[0], server_name, config }
+        Endpoint::Tls { host: "127.0.0.1".to_owned(), port: broker.ports[0], server_name, config, tap: None }
     };
     assert_eq!(answer(&trusts(&ca, false, "localhost"), V5).await, "in");
     assert_eq!(answer(&trusts(&ca, false, "127.0.0.1"), V5).await, "in");

@@ -113,6 +113,7 @@ fn bridges_go_by_the_common_name_where_there_is_no_other() {
             port: broker.ports[1],
             server_name: server_name.to_owned(),
             config: std::sync::Arc::clone(&config),
+            tap: None,
         };
         runtime.block_on(endpoint.connect()).map(drop)
     };

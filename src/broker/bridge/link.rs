@@ -449,7 +449,7 @@ async fn dial(config: &BridgeConfig, host: &str, port: u16) -> Result<Transport,
             let tls = tls.clone();
             let config = tokio::task::spawn_blocking(move || trust::load(&tls)).await;
             let config = config.map_err(|error| error.to_string())??;
-            Endpoint::Tls { host: host.to_owned(), port, server_name: host.to_owned(), config }
+            Endpoint::Tls { host: host.to_owned(), port, server_name: host.to_owned(), config, tap: None }
         }
     };
     let dial = Dial {

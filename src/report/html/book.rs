@@ -196,7 +196,8 @@ impl Book {
                     self.statements.entry(key).or_insert_with(|| text.clone());
                 }
             }
-            EventKind::RunStarted { .. } => {}
+            // Bytes that say nothing without a tool for them; a capture has them.
+            EventKind::Tls { .. } | EventKind::RunStarted { .. } => {}
         }
     }
 

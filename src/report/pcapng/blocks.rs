@@ -7,6 +7,7 @@ const SECTION: u32 = 0x0A0D_0D0A;
 const INTERFACE: u32 = 1;
 const NAMES: u32 = 4;
 const PACKET: u32 = 6;
+const SECRETS: u32 = 10;
 
 /// Option codes.
 const END: u16 = 0;
@@ -63,6 +64,19 @@ pub fn names<'a>(out: &mut impl Write, hosts: impl Iterator<Item = ([u8; 4], &'a
     }
     option(&mut body, END, &[]);
     block(out, NAMES, &body)
+}
+
+/// Keys for what follows, as the lines of an `SSLKEYLOGFILE`.
+pub fn tls_keys(out: &mut impl Write, lines: &[String]) -> io::Result<()> {
+    const TLS_KEY_LOG: u32 = 0x544C_534B;
+    let text = lines.join("\n") + "\n";
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    let mut body = Vec::with_capacity(text.len() + 12);
+    body.extend(TLS_KEY_LOG.to_le_bytes());
+    body.extend(length.to_le_bytes());
+    body.extend(text.as_bytes());
+    pad(&mut body);
+    block(out, SECRETS, &body)
 }
 
 /// One frame, so long after 1970.

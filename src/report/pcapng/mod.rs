@@ -1,26 +1,40 @@
-//! Captures for Wireshark: a pcapng file a case, with TCP made up around the packets that were seen.
+//! Captures for Wireshark: a pcapng file a case, with TCP made up around what was seen.
 //!
-//! What a client sends and receives is recorded above TLS and WebSocket, with secrets overwritten, so
-//! that is what a capture holds: MQTT on port 1883, whatever carried it. The ciphertext is not kept, since with
-//! its key log it would give away the passwords that the event log hides. `tcp` makes the frames, `blocks` the file.
+//! MQTT is on port 1883, whatever carried it, as it is recorded above TLS and WebSocket: with secrets
+//! overwritten. TLS, where the log has its records, is beside it as it was on the wire, on port 8883, or 443 with a
+//! WebSocket within: ports by which Wireshark knows what to look for in it, whichever was dialled (a comment says
+//! that). MQTT over TLS whose keys are in the log is on 8883 alone, for there Wireshark reads it, and it is not
+//! redacted; in a WebSocket Wireshark reads frames and no MQTT, so that this stays on 1883 too.
+//! `tcp` makes the frames, `blocks` the file.
 
 mod blocks;
 mod tcp;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tcp::Network;
+use tcp::{End, Network, Stream};
 
 use super::{Folder, Report};
-use crate::record::{CaseId, CaseInfo, Event, EventKind, Outcome, WireEvent, WireSide};
+use crate::record::tls::opens_handshake_alone;
+use crate::record::{CaseId, CaseInfo, Event, EventKind, Outcome, TlsEvent, TlsSeen, WireEvent, WireSide};
 use crate::text::escape;
 
 /// What every capture says about itself.
-const ABOUT: &str = "Made by mqttlab from its event log: the packets are those of the wire, above TLS and WebSocket; \
-    passwords and keys in them are overwritten with asterisks; Ethernet, IP and TCP around them are made up.";
+const ABOUT: &str = "Made by mqttlab from its event log; Ethernet, IP and TCP are made up. MQTT is on port 1883, \
+    whatever carried it; passwords and keys in it are overwritten with asterisks.";
+/// And one with TLS.
+const ABOUT_TLS: &str = "TLS is on port 8883, or 443 with a WebSocket within, as it was on the wire; what it carried \
+    is on port 1883 too, unless it is MQTT on port 8883 and this file has the keys.";
+/// And one with keys.
+const ABOUT_HANDSHAKES: &str = "The keys in this file open handshakes of TLS and nothing else.";
+const ABOUT_KEYS: &str = "The keys in this file open all that was sent over TLS, passwords included.";
+/// Ports by which Wireshark knows what to look for.
+const MQTT: u16 = 1883;
+const MQTT_OVER_TLS: u16 = 8883;
+const HTTP_OVER_TLS: u16 = 443;
 /// Bytes of a name of a file, its ending left out.
 const NAME: usize = 120;
 
@@ -44,6 +58,97 @@ struct Capture {
     /// About the whole: title, verdicts, notes without a packet.
     about: Vec<String>,
     network: Network,
+    /// TLS by number of the connection.
+    tls: BTreeMap<u32, Secured>,
+    /// For the TLS in it.
+    keys: Vec<String>,
+}
+
+/// A connection over TLS.
+struct Secured {
+    stream: Stream,
+    /// Wireshark has the keys for the MQTT in it.
+    is_open: bool,
+}
+
+impl Capture {
+    fn new(id: CaseId) -> Self {
+        let (tls, keys) = (BTreeMap::new(), Vec::new());
+        Self { id, about: Vec::new(), network: Network::default(), tls, keys }
+    }
+
+    /// True for a connection whose packets Wireshark reads in its TLS.
+    fn reads_within(&self, conn: u32) -> bool {
+        self.tls.get(&conn).is_some_and(|secured| secured.is_open)
+    }
+
+    fn wire(&mut self, at: f64, wire: &WireEvent) {
+        let shown = escape(&wire.print());
+        let stream = Stream { conn: wire.conn, port: MQTT };
+        let within = self.reads_within(wire.conn);
+        let network = &mut self.network;
+        match (wire.side, &wire.bytes) {
+            (WireSide::Sent | WireSide::Received, Some(_)) if within => {}
+            (WireSide::Link, _) if within => network.comment_last(&shown),
+            (WireSide::Sent, Some(bytes)) if wire.conn > 0 => {
+                network.bytes(at, &wire.client, stream, End::Client, bytes);
+            }
+            (WireSide::Received, Some(bytes)) if wire.conn > 0 => {
+                network.bytes(at, &wire.client, stream, End::Broker, bytes);
+            }
+            (WireSide::Link, _) if wire.conn > 0 => {
+                network.comment(&shown);
+                network.end(at, &wire.client, stream, &wire.line);
+            }
+            _ => network.comment(&shown),
+        }
+    }
+
+    fn tls(&mut self, at: f64, tls: &TlsEvent) {
+        if let TlsSeen::Opened { address, server_name, websocket } = &tls.seen {
+            let port = if *websocket { HTTP_OVER_TLS } else { MQTT_OVER_TLS };
+            let stream = Stream { conn: tls.conn, port };
+            let what = escape(&format!(", TLS to {address}, as {server_name}"));
+            self.network.open(at, &tls.client, stream, &what);
+            self.tls.insert(tls.conn, Secured { stream, is_open: false });
+            return;
+        }
+        let Some(secured) = self.tls.get_mut(&tls.conn) else { return };
+        let stream = secured.stream;
+        match &tls.seen {
+            TlsSeen::Bytes { from, bytes } => {
+                self.network.bytes(at, &tls.client, stream, (*from).into(), bytes);
+            }
+            TlsSeen::Closed { by } => self.network.close(at, stream, (*by).into()),
+            TlsSeen::Reset { by } => self.network.reset(at, stream, (*by).into()),
+            TlsSeen::Key { line } => {
+                secured.is_open |= stream.port == MQTT_OVER_TLS && !opens_handshake_alone(line);
+                self.keys.push(line.clone());
+            }
+            TlsSeen::Cut => {
+                secured.is_open = false;
+                let conn = tls.conn;
+                self.network.comment_last(&format!("the log has no more of the TLS of connection {conn}"));
+            }
+            TlsSeen::Opened { .. } => {}
+        }
+    }
+
+    /// What the file says about itself and the case.
+    fn about(&self, target: &str) -> Vec<String> {
+        let mut about = vec![ABOUT.to_owned()];
+        if !self.tls.is_empty() {
+            about.push(ABOUT_TLS.to_owned());
+        }
+        match self.keys.iter().any(|line| !opens_handshake_alone(line)) {
+            true => about.push(ABOUT_KEYS.to_owned()),
+            false if !self.keys.is_empty() => about.push(ABOUT_HANDSHAKES.to_owned()),
+            false => {}
+        }
+        about.push(format!("{} on {target}", self.id));
+        about.extend(self.about.iter().cloned());
+        about
+    }
 }
 
 impl Pcapng {
@@ -67,7 +172,7 @@ impl Pcapng {
         if self.case.as_ref().is_none_or(|case| case.id != id) {
             self.write()?;
         }
-        Ok(self.case.get_or_insert_with(|| Capture { id, about: Vec::new(), network: Network::default() }))
+        Ok(self.case.get_or_insert_with(|| Capture::new(id)))
     }
 
     /// Writes the case that is open, if any packet was seen.
@@ -79,11 +184,12 @@ impl Pcapng {
         }
         let name = self.name(&case.id);
         let mut out = self.folder.create(&name)?;
-        let mut about = vec![ABOUT.to_owned(), format!("{} on {}", case.id, self.target)];
-        about.extend(case.about);
-        blocks::section(&mut out, &self.program, &about)?;
+        blocks::section(&mut out, &self.program, &case.about(&self.target))?;
         blocks::interface(&mut out)?;
         blocks::names(&mut out, case.network.hosts())?;
+        if !case.keys.is_empty() {
+            blocks::tls_keys(&mut out, &case.keys)?;
+        }
         for frame in &frames {
             let at = self.began + Duration::try_from_secs_f64(frame.at).unwrap_or_default();
             blocks::packet(&mut out, at, &frame.bytes, &frame.comments)?;
@@ -109,23 +215,6 @@ impl Pcapng {
             number += 1;
         }
         unique
-    }
-
-    fn wire(&mut self, at: f64, id: &CaseId, wire: &WireEvent) -> io::Result<()> {
-        let capture = self.capture(id)?;
-        let shown = escape(&wire.print());
-        let network = &mut capture.network;
-        match (wire.side, &wire.bytes) {
-            (WireSide::Sent | WireSide::Received, Some(bytes)) if wire.conn > 0 => {
-                network.packet(at, &wire.client, wire.conn, wire.side, bytes);
-            }
-            (WireSide::Link, _) if wire.conn > 0 => {
-                network.comment(&shown);
-                network.end(at, &wire.client, wire.conn, &wire.line);
-            }
-            _ => network.comment(&shown),
-        }
-        Ok(())
     }
 
     fn outcome(&mut self, outcome: &Outcome) -> io::Result<()> {
@@ -161,7 +250,14 @@ impl Report for Pcapng {
                 Ok(())
             }
             EventKind::CaseStarted { case, .. } => self.started(case),
-            EventKind::Wire { case, wire } => self.wire(event.at, case, wire),
+            EventKind::Wire { case, wire } => {
+                self.capture(case)?.wire(event.at, wire);
+                Ok(())
+            }
+            EventKind::Tls { case, tls } => {
+                self.capture(case)?.tls(event.at, tls);
+                Ok(())
+            }
             EventKind::CaseFinished { outcome } => self.outcome(outcome),
             EventKind::Fence { case, held, .. } => {
                 let text = if *held {

@@ -8,12 +8,10 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexSet;
 
-use crate::record::WireSide;
+use crate::record::TlsEnd;
 
 /// Payload of one segment.
 const MSS: usize = 1460;
-/// Where the broker listens, which makes Wireshark read MQTT.
-const BROKER_PORT: u16 = 1883;
 const BROKER: [u8; 4] = [10, 77, 0, 1];
 /// The first port of a client; as many connections as follow have one of their own.
 const FIRST_PORT: u16 = 49152;
@@ -44,16 +42,25 @@ pub struct Frame {
 pub struct Network {
     frames: Vec<Frame>,
     clients: IndexSet<String>,
-    connections: BTreeMap<u32, Connection>,
+    connections: BTreeMap<Stream, Connection>,
     /// Comments for the next frame.
     waiting: Vec<String>,
     /// Identification of the next IP packet.
     identification: u16,
 }
 
+/// What of a client's connection a TCP connection of the capture carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stream {
+    /// Its number within the case.
+    pub conn: u32,
+    /// Where the broker listens, which tells Wireshark what to read.
+    pub port: u16,
+}
+
 /// Which end of a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+pub enum End {
     Client,
     Broker,
 }
@@ -67,6 +74,15 @@ impl End {
     }
 }
 
+impl From<TlsEnd> for End {
+    fn from(end: TlsEnd) -> Self {
+        match end {
+            TlsEnd::Client => Self::Client,
+            TlsEnd::Broker => Self::Broker,
+        }
+    }
+}
+
 /// One TCP connection.
 #[derive(Debug, Clone, Copy)]
 struct Connection {
@@ -76,7 +92,8 @@ struct Connection {
     next: [u32; 2],
     /// What of them the other side has acknowledged.
     acknowledged: [u32; 2],
-    open: bool,
+    /// Whether they send no more.
+    closed: [bool; 2],
 }
 
 impl Network {
@@ -93,31 +110,45 @@ impl Network {
         }
     }
 
-    /// Bytes that a client sent or received.
-    pub fn packet(&mut self, at: f64, client: &str, conn: u32, side: WireSide, bytes: &[u8]) {
-        self.open(at, client, conn);
-        let from = if side == WireSide::Sent { End::Client } else { End::Broker };
+    /// Bytes of a connection, which is opened where it was not yet.
+    pub fn bytes(&mut self, at: f64, client: &str, stream: Stream, from: End, bytes: &[u8]) {
+        self.open(at, client, stream, "");
         let mut segments = bytes.chunks(MSS).peekable();
         while let Some(segment) = segments.next() {
             let push = if segments.peek().is_none() { PSH } else { 0 };
-            self.segment(at, conn, from, ACK | push, segment);
-            let Some(connection) = self.connections.get(&conn) else { return };
+            self.segment(at, stream, from, ACK | push, segment);
+            let Some(connection) = self.connections.get(&stream) else { return };
             let [next, acknowledged] = [connection.next, connection.acknowledged].map(|of| of[from as usize]);
             if next.wrapping_sub(acknowledged) > ACKNOWLEDGED_AFTER {
-                self.segment(at, conn, from.other(), ACK, &[]);
+                self.segment(at, stream, from.other(), ACK, &[]);
             }
         }
     }
 
     /// A connection ended; `how` as the event log says it.
-    pub fn end(&mut self, at: f64, client: &str, conn: u32, how: &str) {
-        self.open(at, client, conn);
+    pub fn end(&mut self, at: f64, client: &str, stream: Stream, how: &str) {
+        self.open(at, client, stream, "");
         match how {
-            "reset by the peer" => self.segment(at, conn, End::Broker, RST | ACK, &[]),
-            "closed by the peer" => self.goodbye(at, conn, End::Broker),
-            "closed by the client" => self.goodbye(at, conn, End::Client),
+            "reset by the peer" => self.segment(at, stream, End::Broker, RST | ACK, &[]),
+            "closed by the peer" => self.goodbye(at, stream, End::Broker),
+            "closed by the client" => self.goodbye(at, stream, End::Client),
             // Given up by the client: what came was no packet, or the connection broke.
-            _ => self.segment(at, conn, End::Client, RST | ACK, &[]),
+            _ => self.segment(at, stream, End::Client, RST | ACK, &[]),
+        }
+    }
+
+    /// One end of a connection sends no more; the other may.
+    pub fn close(&mut self, at: f64, stream: Stream, by: End) {
+        if self.connections.get(&stream).is_some_and(|connection| !connection.closed[by as usize]) {
+            self.segment(at, stream, by, FIN | ACK, &[]);
+            self.segment(at, stream, by.other(), ACK, &[]);
+        }
+    }
+
+    /// A connection was reset.
+    pub fn reset(&mut self, at: f64, stream: Stream, by: End) {
+        if self.connections.get(&stream).is_some_and(|connection| connection.closed != [true; 2]) {
+            self.segment(at, stream, by, RST | ACK, &[]);
         }
     }
 
@@ -135,36 +166,39 @@ impl Network {
         std::iter::once((BROKER, "broker")).chain(clients)
     }
 
-    /// The handshake, where there was none yet.
-    fn open(&mut self, at: f64, client: &str, conn: u32) {
-        if self.connections.contains_key(&conn) {
+    /// The handshake, where there was none yet; `what` is said about it.
+    pub fn open(&mut self, at: f64, client: &str, stream: Stream, what: &str) {
+        if self.connections.contains_key(&stream) {
             return;
         }
-        let (index, _) = self.clients.insert_full(crate::text::escape(client));
+        let client = crate::text::escape(client);
+        let conn = stream.conn;
         let port = FIRST_PORT + u16::try_from(conn.wrapping_sub(1) % PORTS).unwrap_or_default();
+        self.comment(&format!("{client}: connection {conn} of this case{what}"));
+        let (index, _) = self.clients.insert_full(client);
+        let address = address(index);
         let connection =
-            Connection { address: address(index), port, next: [0, 0], acknowledged: [0, 0], open: true };
-        self.connections.insert(conn, connection);
-        self.comment(&format!("{}: connection {conn} of this case", crate::text::escape(client)));
-        self.segment(at, conn, End::Client, SYN, &[]);
-        self.segment(at, conn, End::Broker, SYN | ACK, &[]);
-        self.segment(at, conn, End::Client, ACK, &[]);
+            Connection { address, port, next: [0, 0], acknowledged: [0, 0], closed: [false, false] };
+        self.connections.insert(stream, connection);
+        self.segment(at, stream, End::Client, SYN, &[]);
+        self.segment(at, stream, End::Broker, SYN | ACK, &[]);
+        self.segment(at, stream, End::Client, ACK, &[]);
     }
 
-    fn goodbye(&mut self, at: f64, conn: u32, from: End) {
-        if self.connections.get(&conn).is_none_or(|connection| !connection.open) {
+    fn goodbye(&mut self, at: f64, stream: Stream, from: End) {
+        if self.connections.get(&stream).is_none_or(|connection| connection.closed != [false; 2]) {
             return;
         }
-        self.segment(at, conn, from, FIN | ACK, &[]);
-        self.segment(at, conn, from.other(), FIN | ACK, &[]);
-        self.segment(at, conn, from, ACK, &[]);
+        self.segment(at, stream, from, FIN | ACK, &[]);
+        self.segment(at, stream, from.other(), FIN | ACK, &[]);
+        self.segment(at, stream, from, ACK, &[]);
     }
 
-    fn segment(&mut self, at: f64, conn: u32, from: End, flags: u8, payload: &[u8]) {
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
+    fn segment(&mut self, at: f64, stream: Stream, from: End, flags: u8, payload: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&stream) else { return };
         let (mine, theirs) = (from as usize, from.other() as usize);
         let client = (connection.address, connection.port);
-        let broker = (BROKER, BROKER_PORT);
+        let broker = (BROKER, stream.port);
         let (source, target) = if from == End::Client { (client, broker) } else { (broker, client) };
         let acknowledges = flags & ACK != 0;
         let numbers = (connection.next[mine], if acknowledges { connection.next[theirs] } else { 0 });
@@ -176,7 +210,8 @@ impl Network {
         if acknowledges {
             connection.acknowledged[theirs] = connection.next[theirs];
         }
-        connection.open &= flags & (FIN | RST) == 0;
+        connection.closed[mine] |= flags & (FIN | RST) != 0;
+        connection.closed[theirs] |= flags & RST != 0;
         // Stamps of two directions may be a little out of the order of the log, which is what counts.
         let at = self.frames.last().map_or(at, |before| at.max(before.at));
         self.frames.push(Frame { at, bytes, comments: std::mem::take(&mut self.waiting) });

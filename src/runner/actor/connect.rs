@@ -7,9 +7,10 @@ use crate::client::{Client, ConnectFailure, Options, Session};
 use crate::mqtt::Property;
 use crate::mqtt::codec::Limits;
 use crate::mqtt::packet::{ConnAck, Connect, Will};
-use crate::net::ConnectError;
+use crate::net::tap::Tap;
 use crate::net::websocket::handshake::UpgradeError;
-use crate::runner::context::At;
+use crate::net::{ConnectError, Endpoint};
+use crate::runner::context::{At, Context};
 use crate::runner::link::Command;
 use crate::runner::matching::{capture_properties, unmet_property};
 use crate::runner::outcome::Done;
@@ -30,8 +31,7 @@ impl Actor<'_> {
         let mut options = Options::new(Connect { version: self.version, ..Connect::default() });
         options.raw = true;
         options.connect_timeout = CONNECT_WITHIN;
-        let endpoint = self.endpoint(at).await?;
-        let tap = at.context.tap(self.spec, self.version);
+        let (endpoint, tap) = self.tapped(at).await?;
         self.last_sent = Instant::now();
         let client = Client::open(&endpoint, &options, Session::default(), Some(tap)).await;
         let client = client.map_err(|failure| at.failed("a connection", failure.to_string()))?;
@@ -60,14 +60,12 @@ impl Actor<'_> {
         options.auto_ping = self.spec.auto_ping;
         options.raw = self.spec.raw;
         options.connect_timeout = open.within.unwrap_or(CONNECT_WITHIN);
-        let endpoint = self.endpoint(at).await?;
+        let (endpoint, tap) = self.tapped(at).await?;
         self.last_sent = Instant::now();
         let result = if rumqttc::plays(self.spec, at.context.engine) {
-            let tap = at.context.tap(self.spec, self.version);
             rumqttc::connect(at, &endpoint, &options, &self.inbox, tap, &self.spec.name).await?
         } else {
             let session = std::mem::take(&mut self.session);
-            let tap = at.context.tap(self.spec, self.version);
             let connected = Client::connect(&endpoint, &options, session, Some(tap)).await;
             connected.map(|(client, answer)| (self.spawn(at, client), answer))
         };
@@ -77,6 +75,16 @@ impl Actor<'_> {
             answer
         });
         check_connect(at, &open.outcome, &outcome)
+    }
+
+    /// Where the client connects, and what records the connection that it is about to open.
+    async fn tapped(&self, at: At<'_>) -> Done<(Endpoint, Tap)> {
+        let Context { recorder, tls, .. } = at.context;
+        let name = &self.spec.name;
+        let mut endpoint = self.endpoint(at).await?;
+        let tap = at.context.tap(self.spec, self.version);
+        tls.watch(&mut endpoint, recorder, name, recorder.latest(name));
+        Ok((endpoint, tap))
     }
 
     /// Begins to prove the password of its user (packet lines with `${scram.first}`).

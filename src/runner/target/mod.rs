@@ -332,6 +332,7 @@ impl Target {
             port: listener.port,
             server_name: "localhost".into(),
             config,
+            tap: None,
         }))
     }
 
@@ -418,7 +419,7 @@ fn tls_endpoint(
     let authorities: Vec<&str> = pem.into_iter().collect();
     let config = tls::client::config(tls::client::Trust::Authorities(&authorities))
         .map_err(|error| TargetError::new(error.to_string()))?;
-    Ok(Endpoint::Tls { host: host.into(), port, server_name: server_name.into(), config })
+    Ok(Endpoint::Tls { host: host.into(), port, server_name: server_name.into(), config, tap: None })
 }
 
 /// The text of a file, or why not.

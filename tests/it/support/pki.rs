@@ -135,5 +135,5 @@ pub fn endpoint(folder: &Path, port: u16, own: Option<&(PathBuf, PathBuf)>) -> E
 /// A TLS listener for this configuration.
 pub fn at(port: u16, config: Arc<rustls::ClientConfig>) -> Endpoint {
     let host = "127.0.0.1".to_owned();
-    Endpoint::Tls { host, port, server_name: "localhost".to_owned(), config }
+    Endpoint::Tls { host, port, server_name: "localhost".to_owned(), config, tap: None }
 }

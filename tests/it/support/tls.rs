@@ -54,5 +54,6 @@ pub fn tls_endpoint(port: u16, authority: &Authority) -> Endpoint {
         port,
         server_name: "localhost".to_owned(),
         config: config(Trust::Authorities(&[authority.certificate_pem()])).expect("a certificate"),
+        tap: None,
     }
 }

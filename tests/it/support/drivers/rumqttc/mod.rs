@@ -109,7 +109,7 @@ fn endpoint(command: &Value) -> Endpoint {
         Some(cafile) => {
             let authority = std::fs::read_to_string(cafile).expect("is there");
             let config = config(Trust::Authorities(&[&authority])).expect("a certificate");
-            Endpoint::Tls { server_name: host.clone(), host, port, config }
+            Endpoint::Tls { server_name: host.clone(), host, port, config, tap: None }
         }
     };
     if scheme.starts_with("ws") { carrier.websocket() } else { carrier }
