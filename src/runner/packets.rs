@@ -57,7 +57,7 @@ impl Actor<'_> {
                 WireStepKind::SendClose => {
                     self.leave(Command::Drop).await;
                     progress = Progress::default();
-                    let who = if self.spec.plays { "closed by the peer" } else { "closed by the client" };
+                    let who = if self.spec.plays { "closed by the scenario" } else { "closed by the client" };
                     at.context.recorder.ended(&self.spec.name, who);
                 }
                 WireStepKind::Expect(alternatives) => {

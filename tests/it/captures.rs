@@ -199,3 +199,40 @@ fn captures_of_several_runs_have_names_of_their_own() {
     names.sort();
     assert_eq!(names, ["lab.broken.bundled-2.pcapng", "lab.broken.bundled.pcapng", "lab.broken.pcapng"]);
 }
+
+#[test]
+fn a_bridge_is_the_one_who_calls() {
+    const BRIDGE: &str = "lab: 1
+scenarios:
+- id: bridge
+  name: A bridge comes to a peer
+  peers: [far]
+  broker: {bridges: {up: {peer: far, settings: {topic: 't/# out', notifications: 'false'}}}}
+  clients: {c: {}}
+  steps:
+  - far:
+      plays: |
+        < CONNECT
+        > CONNACK
+  - far: done
+  - c: {publish: t/1, payload: x}
+  - far:
+      plays: |
+        < PUBLISH t/1
+        > close
+";
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("bridge.yaml"), BRIDGE).expect("writes");
+    let mqttlab = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(folder.path()).args(arguments).output().expect("runs").status.code()
+    };
+    assert_eq!(mqttlab(&["run", "bridge.yaml", "--report", "pcapng=captures"]), Some(0));
+    let file = folder.path().join("captures/bridge.bridge.pcapng");
+    // Who is the client is told by who opens the connection.
+    assert_eq!(mqttlab(&["check-capture", &file.display().to_string()]), Some(0));
+    if has_tshark() {
+        let lines = tshark(&file, &["-Y", "mqtt.msgtype == 1", "-T", "fields", "-e", "tcp.dstport"]);
+        assert_eq!(lines.lines().collect::<Vec<_>>(), ["1883", "1883"]);
+    }
+}

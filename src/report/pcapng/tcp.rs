@@ -58,6 +58,9 @@ pub struct Stream {
     pub port: u16,
 }
 
+/// The first byte of what comes from whoever called.
+const CONNECT: u8 = 0x10;
+
 /// Which end of a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -87,6 +90,8 @@ impl From<TlsEnd> for End {
 #[derive(Debug, Clone, Copy)]
 struct Connection {
     address: [u8; 4],
+    /// Who opened it, and from which port; a peer of the scenario is called by a bridge.
+    caller: End,
     port: u16,
     /// Next sequence numbers of client and broker.
     next: [u32; 2],
@@ -112,7 +117,8 @@ impl Network {
 
     /// Bytes of a connection, which is opened where it was not yet.
     pub fn bytes(&mut self, at: f64, client: &str, stream: Stream, from: End, bytes: &[u8]) {
-        self.open(at, client, stream, "");
+        let calls = bytes.first() == Some(&CONNECT);
+        self.open_from(if calls { from } else { End::Client }, at, client, stream, "");
         let mut segments = bytes.chunks(MSS).peekable();
         while let Some(segment) = segments.next() {
             let push = if segments.peek().is_none() { PSH } else { 0 };
@@ -131,7 +137,7 @@ impl Network {
         match how {
             "reset by the peer" => self.segment(at, stream, End::Broker, RST | ACK, &[]),
             "closed by the peer" => self.goodbye(at, stream, End::Broker),
-            "closed by the client" => self.goodbye(at, stream, End::Client),
+            "closed by the client" | "closed by the scenario" => self.goodbye(at, stream, End::Client),
             // Given up by the client: what came was no packet, or the connection broke.
             _ => self.segment(at, stream, End::Client, RST | ACK, &[]),
         }
@@ -168,6 +174,10 @@ impl Network {
 
     /// The handshake, where there was none yet; `what` is said about it.
     pub fn open(&mut self, at: f64, client: &str, stream: Stream, what: &str) {
+        self.open_from(End::Client, at, client, stream, what);
+    }
+
+    fn open_from(&mut self, caller: End, at: f64, client: &str, stream: Stream, what: &str) {
         if self.connections.contains_key(&stream) {
             return;
         }
@@ -178,11 +188,11 @@ impl Network {
         let (index, _) = self.clients.insert_full(client);
         let address = address(index);
         let connection =
-            Connection { address, port, next: [0, 0], acknowledged: [0, 0], closed: [false, false] };
+            Connection { address, caller, port, next: [0, 0], acknowledged: [0, 0], closed: [false, false] };
         self.connections.insert(stream, connection);
-        self.segment(at, stream, End::Client, SYN, &[]);
-        self.segment(at, stream, End::Broker, SYN | ACK, &[]);
-        self.segment(at, stream, End::Client, ACK, &[]);
+        self.segment(at, stream, caller, SYN, &[]);
+        self.segment(at, stream, caller.other(), SYN | ACK, &[]);
+        self.segment(at, stream, caller, ACK, &[]);
     }
 
     fn goodbye(&mut self, at: f64, stream: Stream, from: End) {
@@ -197,8 +207,11 @@ impl Network {
     fn segment(&mut self, at: f64, stream: Stream, from: End, flags: u8, payload: &[u8]) {
         let Some(connection) = self.connections.get_mut(&stream) else { return };
         let (mine, theirs) = (from as usize, from.other() as usize);
-        let client = (connection.address, connection.port);
-        let broker = (BROKER, stream.port);
+        let (near, far) = match connection.caller {
+            End::Client => (connection.port, stream.port),
+            End::Broker => (stream.port, connection.port),
+        };
+        let (client, broker) = ((connection.address, near), (BROKER, far));
         let (source, target) = if from == End::Client { (client, broker) } else { (broker, client) };
         let acknowledges = flags & ACK != 0;
         let numbers = (connection.next[mine], if acknowledges { connection.next[theirs] } else { 0 });
