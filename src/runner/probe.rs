@@ -175,12 +175,17 @@ impl<'t> Asker<'t> {
     }
 
     async fn open(&self, connect: Connect) -> Result<(Client, ConnAck), String> {
-        self.open_with(connect, Session::default()).await
+        self.open_with(connect, Session::default(), false).await
     }
 
-    async fn open_with(&self, connect: Connect, session: Session) -> Result<(Client, ConnAck), String> {
+    async fn open_with(
+        &self,
+        connect: Connect,
+        session: Session,
+        raw: bool,
+    ) -> Result<(Client, ConnAck), String> {
         let endpoint = self.target.control_endpoint().map_err(|error| error.to_string())?;
-        let options = Options { connect_timeout: PATIENCE, ..Options::new(connect) };
+        let options = Options { connect_timeout: PATIENCE, raw, ..Options::new(connect) };
         Client::connect(&endpoint, &options, session, None).await.map_err(|error| match error {
             ConnectFailure::Refused(answer) => format!("CONNACK {}", answer.code),
             other => other.to_string(),
@@ -285,6 +290,8 @@ impl<'t> Asker<'t> {
             let answer = self.delivered_with(qos).await;
             self.found(capability, answer);
         }
+        let answer = self.goes_on().await;
+        self.found(Capability::InFlight, answer);
     }
 
     async fn delivered_with(&self, qos: QoS) -> Result<String, String> {
@@ -296,6 +303,23 @@ impl<'t> Asker<'t> {
             Some(publish) => Err(format!("granted {code}, delivered with QoS {}", publish.qos)),
             None => Err(format!("granted {code}, but nothing is delivered")),
         }
+    }
+
+    async fn goes_on(&self) -> Result<String, String> {
+        let topic = self.topic("flight")?;
+        let (mut deaf, _) = self.open_with(self.connect("deaf"), Session::default(), true).await?;
+        self.granted(&mut deaf, fence::subscribe_to(topic.as_str(), QoS::AtLeastOnce)?).await?;
+        let elsewhere = fence::subscribe_to(&format!("{}/elsewhere", self.prefix), QoS::AtMostOnce)?;
+        let messages = ["1", "2"].map(|payload| message(&topic, payload, QoS::AtLeastOnce));
+        self.exchange(elsewhere, messages.into()).await?;
+        let mut come = 0;
+        while let Ok(Event::Packet(packet)) = timeout(PATIENCE, deaf.next()).await {
+            come += usize::from(matches!(packet, Packet::Publish(_)));
+            if come == 2 {
+                return Ok("both of two come".into());
+            }
+        }
+        Err(format!("{come} of two comes"))
     }
 
     async fn retained(&mut self) {
@@ -429,7 +453,7 @@ impl<'t> Asker<'t> {
         let session = client.disconnect(Disconnect::with_reason(ReasonCode::SUCCESS)).await;
         let elsewhere = fence::subscribe_to(&format!("{}/elsewhere", self.prefix), QoS::AtMostOnce)?;
         self.exchange(elsewhere, vec![message(&topic, "x", self.acknowledged())]).await?;
-        let (mut client, answer) = self.open_with(connect, session).await?;
+        let (mut client, answer) = self.open_with(connect, session, false).await?;
         let came = match timeout(PATIENCE, client.next()).await {
             Ok(Event::Packet(Packet::Publish(publish))) => publish.topic == topic,
             _ => false,

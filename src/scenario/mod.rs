@@ -124,6 +124,8 @@ pub enum Capability {
     SubscriptionIds,
     /// Topic aliases of 5.0.
     TopicAliases,
+    /// Several messages on their way to a client that acknowledges none; the standards let a broker wait.
+    InFlight,
     /// Sessions that outlive their connection.
     Sessions,
     /// An empty client identifier, for which the broker makes one.
@@ -156,7 +158,7 @@ pub enum Capability {
 
 impl Capability {
     /// All with the names that `requires` uses.
-    pub const ALL: [(Self, &'static str); 21] = [
+    pub const ALL: [(Self, &'static str); 22] = [
         (Self::Qos1, "qos1"),
         (Self::Qos2, "qos2"),
         (Self::Retain, "retain"),
@@ -164,6 +166,7 @@ impl Capability {
         (Self::Shared, "shared"),
         (Self::SubscriptionIds, "subscription_ids"),
         (Self::TopicAliases, "topic_aliases"),
+        (Self::InFlight, "in_flight"),
         (Self::Sessions, "sessions"),
         (Self::AssignedIds, "assigned_ids"),
         (Self::Anonymous, "anonymous"),
@@ -195,6 +198,7 @@ impl Capability {
             Self::Shared => "shared subscriptions",
             Self::SubscriptionIds => "subscription identifiers of MQTT 5.0",
             Self::TopicAliases => "topic aliases of MQTT 5.0",
+            Self::InFlight => "a second message while the first is not acknowledged",
             Self::Sessions => "sessions that outlive their connection",
             Self::AssignedIds => "client identifiers made by the broker",
             Self::Anonymous => "clients without a user name",

@@ -62,7 +62,7 @@ fn mosquitto_is_found_able_too() {
 fn what_a_broker_lacks_is_found_and_its_scenarios_are_skipped() {
     let folder = broker::folder(
         "listener 0 127.0.0.1\nallow_anonymous true\nmax_qos 1\nretain_available false\n\
-         allow_zero_length_clientid false\nmax_packet_size 5000\n",
+         allow_zero_length_clientid false\nmax_packet_size 5000\nmax_inflight_messages 1\n",
     );
     let running = Process::start(folder.path(), &[]);
     let address = format!("mqtt://127.0.0.1:{}", running.ports[0]);
@@ -75,7 +75,7 @@ fn what_a_broker_lacks_is_found_and_its_scenarios_are_skipped() {
         .stdout(contains("retained messages").and(contains("lesser.json")));
     let found: Value = serde_json::from_str(&fs::read_to_string(&written).expect("written")).expect("JSON");
     assert_eq!(words(&found["capabilities"]), ["shared", "v3.1", "v5"].into(), "{found}");
-    assert_eq!(words(&found["lacks"]), ["assigned_ids"].into(), "{found}");
+    assert_eq!(words(&found["lacks"]), ["assigned_ids", "in_flight"].into(), "{found}");
     assert_eq!(found["source"][0], format!("mqttlab probe {address}"));
     assert_eq!(found["limits"]["packet_size"], 5000);
 

@@ -85,7 +85,7 @@ pub const KEYS: &[(&str, &str)] = &[
     (
         "lacks",
         "what it cannot do of that which nearly every broker can: qos1, wildcards, subscription_ids, \
-         topic_aliases, sessions, assigned_ids, anonymous, sys, v3.1.1",
+         topic_aliases, in_flight, sessions, assigned_ids, anonymous, sys, v3.1.1",
     ),
     (
         "limits",
@@ -115,11 +115,12 @@ pub const EXAMPLE: &str = r#"{
 }"#;
 
 /// What a broker is taken to be able to do unless its profile lacks it.
-pub const ORDINARY: [Capability; 9] = [
+pub const ORDINARY: [Capability; 10] = [
     Capability::Qos1,
     Capability::Wildcards,
     Capability::SubscriptionIds,
     Capability::TopicAliases,
+    Capability::InFlight,
     Capability::Sessions,
     Capability::AssignedIds,
     Capability::Anonymous,
