@@ -35,7 +35,7 @@ pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
     fn reset_on_drop(&mut self) {}
 
     /// What is written from now on goes in text frames, or again in binary ones, where there are
-    /// frames. For tests of servers: MQTT travels in binary frames. `[MQTT-6.0.0-1]`
+    /// frames. For tests of the other end: MQTT travels in binary frames. `[MQTT-6.0.0-1]`
     fn frame_as_text(&mut self, _text: bool) {}
 }
 

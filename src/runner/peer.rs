@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex as Lock;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify};
 
@@ -18,6 +19,8 @@ use crate::broker::fault::{FaultSpec, Faults};
 use crate::broker::server::misbehave;
 use crate::diagnostic::Span;
 use crate::mqtt::ProtocolVersion;
+use crate::net::websocket::handshake::{Asked, LONGEST_HEAD, read_request};
+use crate::net::websocket::{Role, WebSocket};
 use crate::net::{Endpoint, Transport, memory};
 use crate::scenario::op::WireStep;
 use crate::scenario::target::Setup;
@@ -34,6 +37,7 @@ pub struct Doors {
 struct Door {
     endpoint: Endpoint,
     port: u16,
+    websockets: bool,
     listener: Mutex<Listener>,
 }
 
@@ -49,7 +53,7 @@ impl Doors {
     pub async fn open(case: &Case, memory: bool, faults: &[&'static FaultSpec]) -> io::Result<Self> {
         let mut doors = BTreeMap::new();
         for peer in case.clients.iter().filter(|client| client.plays) {
-            doors.insert(peer.name.clone(), Door::open(memory).await?);
+            doors.insert(peer.name.clone(), Door::open(memory, peer.websockets).await?);
         }
         let of_clients: Vec<_> = faults.iter().copied().filter(|fault| fault.is_of_client()).collect();
         let faults = Faults::new(&of_clients);
@@ -82,23 +86,59 @@ impl Doors {
         self.doors.get(peer).map(|door| door.endpoint.clone())
     }
 
-    /// The next connection to a peer.
-    pub async fn accept(&self, peer: &str) -> io::Result<Transport> {
-        let Some(door) = self.doors.get(peer) else { return Err(io::ErrorKind::NotFound.into()) };
-        let transport: Transport = match &mut *door.listener.lock().await {
+    /// The next connection to a peer, its handshake done.
+    pub async fn accept(&self, peer: &str) -> Result<Transport, NoCall> {
+        let Some(door) = self.doors.get(peer) else {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        };
+        let mut transport: Transport = match &mut *door.listener.lock().await {
             Listener::Socket(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
             Listener::Memory(acceptor) => {
-                Box::new(acceptor.accept().await.ok_or(io::ErrorKind::ConnectionAborted)?)
+                let pipe = acceptor.accept().await;
+                Box::new(pipe.ok_or_else(|| io::Error::from(io::ErrorKind::ConnectionAborted))?)
             }
         };
+        if door.websockets {
+            transport = upgraded(transport).await.map_err(NoCall::Handshake)?;
+        }
         Ok(match &self.faults {
             Some(faults) => misbehave::interpose(transport, faults),
             None => transport,
         })
+    }
+}
+
+/// Why nobody is connected to a peer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCall {
+    /// The socket does not work: nobody's fault.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Who called did not open a WebSocket for MQTT.
+    #[error("{0}")]
+    Handshake(String),
+}
+
+/// The server's half of a WebSocket handshake: [MQTT-6.0.0-3] the client offers `mqtt`.
+async fn upgraded(mut transport: Transport) -> Result<Transport, String> {
+    let (request, early) = match read_request(&mut transport, LONGEST_HEAD).await {
+        Ok(Some(Ok(found))) => found,
+        Ok(Some(Err(refusal))) => return Err(refusal.to_string()),
+        Ok(None) => return Err("the connection ended before a request".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    match request.asked(&[]) {
+        Ok(Asked::WebSocket(answer)) => {
+            transport.write_all(answer.as_bytes()).await.map_err(|error| error.to_string())?;
+            transport.flush().await.map_err(|error| error.to_string())?;
+            Ok(Box::new(WebSocket::new(transport, Role::Server, early)))
+        }
+        Ok(Asked::Plain) => Err("a request for no WebSocket".to_owned()),
+        Err(refusal) => Err(refusal.to_string()),
     }
 }
 
@@ -112,16 +152,17 @@ const fn spelling(version: ProtocolVersion) -> &'static str {
 }
 
 impl Door {
-    async fn open(memory: bool) -> io::Result<Self> {
-        if memory {
+    async fn open(memory: bool, websockets: bool) -> io::Result<Self> {
+        let (endpoint, port, listener) = if memory {
             let (address, acceptor) = memory::listener();
-            let listener = Mutex::new(Listener::Memory(acceptor));
-            return Ok(Self { endpoint: Endpoint::Memory(address), port: 0, listener });
-        }
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let port = listener.local_addr()?.port();
-        let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
-        Ok(Self { endpoint, port, listener: Mutex::new(Listener::Socket(listener)) })
+            (Endpoint::Memory(address), 0, Listener::Memory(acceptor))
+        } else {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+            let port = listener.local_addr()?.port();
+            (Endpoint::Tcp { host: "127.0.0.1".into(), port }, port, Listener::Socket(listener))
+        };
+        let endpoint = if websockets { endpoint.websocket() } else { endpoint };
+        Ok(Self { endpoint, port, websockets, listener: Mutex::new(listener) })
     }
 }
 

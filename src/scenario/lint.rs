@@ -273,11 +273,14 @@ impl<'a> Walk<'a> {
         let listeners = &self.case.setup.broker.listeners;
         let wanted = client.listener.as_deref();
         let listener = listeners.iter().find(|one| wanted.is_none_or(|name| name == one.name));
+        let listener = listener.filter(|_| client.at_broker());
         for line in lines {
             let text = matches!(line.kind, WireStepKind::SendText(_));
-            if text && !listener.is_some_and(|listener| listener.websockets) {
+            let frames = client.websockets || listener.is_some_and(|listener| listener.websockets);
+            if text && !frames {
                 let message = format!("`{}` has no WebSocket, and so no text frames", client.name);
-                let help = "give it a `listener` with `protocol: websockets`";
+                let a_listener = if client.plays { "" } else { "a `listener` with " };
+                let help = format!("give it {a_listener}`protocol: websockets`");
                 self.scope.error_help("L023", &line.span, message, help);
             }
             if client.user.is_none() && line.span.text().contains("${scram.") {

@@ -253,6 +253,8 @@ pub struct ClientSpec {
     pub peer: Option<String>,
     /// It is a peer itself: a broker that the scenario plays, which waits for connections.
     pub plays: bool,
+    /// As a peer it speaks MQTT in WebSocket frames.
+    pub websockets: bool,
     /// Properties of its CONNECT, 5.0.
     pub properties: Properties,
     /// Messages that nobody asked for do not fail the scenario.
@@ -281,6 +283,7 @@ impl ClientSpec {
             engine: EngineKind::Wire,
             peer: None,
             plays: false,
+            websockets: false,
             properties: Properties::new(),
             ignore_extra: false,
             span,

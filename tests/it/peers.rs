@@ -119,6 +119,27 @@ fn a_peer_is_a_broker_for_either_engine_and_clock() {
 }
 
 #[test]
+fn a_peer_speaks_websocket_frame_by_frame() {
+    let with = |plays: &str| {
+        CLIENT
+            .replace("peers: [far]", "peers: {far: {protocol: websockets}}")
+            .replace("> PUBLISH a \"x\" qos=1 id=7", plays)
+    };
+    // One packet in two frames.
+    let body = "        3.1.1: > hex 32 06 00 01 61
+        3.1.1: > hex 00 07 78
+        5: > hex 32 07 00 01 61
+        5: > hex 00 07 00 78";
+    for outcome in outcomes(&with(body.trim_start()), &quick()) {
+        assert_eq!(outcome.verdict, Verdict::Passed, "{outcome:?}");
+    }
+    let text = "> text PUBLISH a \"x\" qos=1 id=7\n        < close\n        < CONNECT";
+    assert_failed(&with(text), &quick(), "text");
+    let plain = loaded(&CLIENT.replace("> PUBLISH a", "> text PUBLISH a"));
+    assert!(plain.diagnostics.iter().any(|one| one.code == "L023"), "{:?}", plain.diagnostics);
+}
+
+#[test]
 fn a_client_that_does_wrong_fails_at_the_line_of_the_peer() {
     assert_failed(CLIENT, &with_fault("client-puback-missing"), "far < PUBACK id=7");
     assert_failed(CLIENT, &with_fault("client-never-closes"), "far < close");

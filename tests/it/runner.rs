@@ -46,6 +46,7 @@ fn client(name: &str) -> ClientSpec {
         engine: EngineKind::Wire,
         peer: None,
         plays: false,
+        websockets: false,
         properties: Properties::new(),
         ignore_extra: false,
         span: span(),

@@ -46,7 +46,7 @@ pub struct WebSocket {
     /// How the other end's frames ended.
     end: Option<End>,
     close_sent: bool,
-    /// Data goes in text frames. Only a client can be made to do that.
+    /// Data goes in text frames.
     text: bool,
 }
 
@@ -225,7 +225,7 @@ impl AsyncWrite for WebSocket {
         }
         if this.announced == 0 {
             ready!(this.poll_pong(context))?;
-            if this.role == Role::Client || !this.inner.is_write_vectored() {
+            if this.role == Role::Client || this.text || !this.inner.is_write_vectored() {
                 return this.poll_copied(context, bytes);
             }
             // [MQTT-6.0.0-1]

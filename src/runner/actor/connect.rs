@@ -14,6 +14,7 @@ use crate::runner::context::{At, Context};
 use crate::runner::link::Command;
 use crate::runner::matching::{capture_properties, unmet_property};
 use crate::runner::outcome::Done;
+use crate::runner::peer::NoCall;
 use crate::runner::rumqttc;
 use crate::scenario::WillSpec;
 use crate::scenario::matcher::PropertyMatch;
@@ -44,9 +45,13 @@ impl Actor<'_> {
         let name = &self.spec.name;
         let expected = || format!("somebody connects to {name} within {}", print_duration(CALL_WITHIN));
         let accepted = timeout(CALL_WITHIN, at.context.doors.accept(name)).await;
-        let transport = accepted
-            .map_err(|_| at.failed(expected(), "nobody does"))?
-            .map_err(|error| at.errored(expected(), error.to_string()))?;
+        let transport =
+            accepted.map_err(|_| at.failed(expected(), "nobody does"))?.map_err(|error| match error {
+                NoCall::Io(error) => at.errored(expected(), error.to_string()),
+                NoCall::Handshake(why) => {
+                    at.failed(format!("{name} is asked for a WebSocket with MQTT"), why)
+                }
+            })?;
         let tap = at.context.tap(self.spec, self.version);
         let client = Client::accepted(transport, Limits::default(), Some(tap));
         self.started(self.spawn(at, client));

@@ -8,11 +8,18 @@ use crate::scenario::scope::Scope;
 use crate::scenario::step;
 
 /// Keys of a peer.
-pub const PEER_KEYS: &[KeySpec] = &[key(
-    "extra",
-    Shape::Word(&["ignore", "fail"]),
-    "a PUBLISH that no line asked for fails the scenario (default) or not",
-)];
+pub const PEER_KEYS: &[KeySpec] = &[
+    key(
+        "protocol",
+        Shape::Word(&["mqtt", "websockets"]),
+        "what its clients speak: default mqtt; `websockets`: MQTT in WebSocket frames",
+    ),
+    key(
+        "extra",
+        Shape::Word(&["ignore", "fail"]),
+        "a PUBLISH that no line asked for fails the scenario (default) or not",
+    ),
+];
 
 /// Reads the peers of one scenario, who stand behind its clients.
 pub(in crate::scenario) fn peers(scope: &mut Scope, node: &Node) -> Vec<ClientSpec> {
@@ -24,10 +31,12 @@ pub(in crate::scenario) fn peers(scope: &mut Scope, node: &Node) -> Vec<ClientSp
         }
         let mut peer = ClientSpec::plain(name, span.clone());
         (peer.plays, peer.raw) = (true, true);
-        if let Some(fields) = value.and_then(|v| Fields::of(scope, v, &[PEER_KEYS], "a peer"))
-            && let Some(node) = fields.get("extra")
-        {
-            peer.ignore_extra = values::word(scope, node, "extra", &["ignore", "fail"]) == Some("ignore");
+        if let Some(fields) = value.and_then(|v| Fields::of(scope, v, &[PEER_KEYS], "a peer")) {
+            let said = |name: &str, words: &'static [&'static str]| {
+                fields.get(name).and_then(|node| values::word(scope, node, name, words))
+            };
+            peer.websockets = said("protocol", &["mqtt", "websockets"]) == Some("websockets");
+            peer.ignore_extra = said("extra", &["ignore", "fail"]) == Some("ignore");
         }
         found.push(peer);
     }
