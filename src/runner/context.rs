@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::checks::Watching;
 use super::fence::{Control, Order};
@@ -11,6 +12,7 @@ use super::matching::Lookup;
 use super::outcome::{Done, Trouble};
 use super::peer::Doors;
 use super::recorder::{PROBE, Recorder};
+use super::starvation::Starvation;
 use super::target::Target;
 use super::tls_log::TlsLog;
 use crate::check::Party;
@@ -46,6 +48,8 @@ pub struct Context<'a> {
     pub order: Order,
     /// What is recorded of TLS connections.
     pub tls: &'a TlsLog,
+    /// Whether the machine lets us run.
+    pub starvation: Starvation,
 }
 
 impl Context<'_> {
@@ -80,8 +84,13 @@ impl Context<'_> {
 
     /// Where sentinels of this case are published.
     pub fn fence_topic(&self) -> String {
-        format!("mqttlab/fence/{}", self.nonce)
+        fence_topic(&self.nonce)
     }
+}
+
+/// Where sentinels of a case with this nonce are published.
+pub fn fence_topic(nonce: &str) -> String {
+    format!("mqttlab/fence/{nonce}")
 }
 
 /// A step that runs: its place, and its counter where it is repeated.
@@ -141,6 +150,12 @@ impl<'a> At<'a> {
     /// The broker is wrong.
     pub fn failed(&self, expected: impl Into<String>, actual: impl Into<String>) -> Trouble {
         Trouble::failed(self.span, expected, actual)
+    }
+
+    /// Nothing came in the time from `since` to now: the broker is wrong, unless it was we who had no time.
+    pub fn silent(&self, since: Instant, expected: impl Into<String>, actual: impl Into<String>) -> Trouble {
+        let busy = self.context.starvation.excuse(since);
+        Trouble::silent(self.span, expected, actual, busy)
     }
 
     /// It cannot be told.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::actor::Actor;
 use super::among;
 use super::checks::Findings;
-use super::context::{At, Context};
+use super::context::{At, Context, fence_topic};
 use super::denial;
 use super::fence::{self, Actors, Order};
 use super::left_out;
@@ -23,9 +23,9 @@ use super::peer::{Doors, Part};
 use super::random::Random;
 use super::recorder::Recorder;
 use super::requirements::missing;
+use super::starvation::Starvation;
 use super::table;
 use super::target::{Plan, Target};
-use super::tls_log::TlsLog;
 use super::traces;
 use super::verdict::{Found, judge};
 use super::{Clock, RunOptions};
@@ -205,6 +205,7 @@ async fn perform(
         control: Mutex::new(None),
         order: session.order,
         tls: &session.options.tls,
+        starvation: if memory { Starvation::default() } else { Starvation::watch() },
     };
     let found = match &case.body {
         Body::Steps(steps) => vec![play(&context, steps).await],
@@ -436,29 +437,14 @@ pub fn panicked(case: &Case, options: &RunOptions, message: &str, at: f64) -> Ve
 }
 
 /// Measures the order of a broker that is not ours, once a run.
-pub async fn calibrate(plan: &Plan, recorder: &Recorder, case: &Case) -> Result<Order, String> {
+pub async fn calibrate(plan: &Plan, recorder: &Recorder) -> Result<Order, String> {
     if plan.order_is_known() {
         return Ok(Order::default());
     }
-    let setup = Arc::default();
-    let target = plan.start(&setup, &[], 0, false).await.map_err(|error| error.to_string())?;
-    let nothing = TlsLog::default();
-    let context = Context {
-        case,
-        recorder: recorder.clone(),
-        variables: target.variables(),
-        doors: Doors::default(),
-        captured: parking_lot::Mutex::default(),
-        target: Mutex::new(target),
-        nonce: Random::new(0, 0).nonce(),
-        engine: None,
-        control: Mutex::new(None),
-        order: Order::default(),
-        tls: &nothing,
-    };
+    let mut target = plan.start(&Arc::default(), &[], 0, false).await.map_err(|error| error.to_string())?;
+    let topic = fence_topic(&Random::new(0, 0).nonce());
     let began = Instant::now();
-    let order = fence::calibrate(&*context.target.lock().await, &context.fence_topic()).await?;
-    let mut target = context.target.into_inner();
+    let order = fence::calibrate(&target, &topic).await?;
     if target.prepared.is_some() {
         let _ = target.kill().await;
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -88,6 +89,11 @@ impl Inbox {
         self.0.changed.notify_waiters();
     }
 
+    /// Until something comes or is taken note of here.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.0.changed.notified()
+    }
+
     fn is_full(&self) -> bool {
         self.0.state.lock().packets.len() >= INBOX
     }
@@ -114,7 +120,7 @@ impl Inbox {
 
     async fn wait<T>(&self, until: Instant, mut look: impl FnMut(&mut InboxState) -> Option<T>) -> Taken<T> {
         loop {
-            let changed = self.0.changed.notified();
+            let changed = self.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             {

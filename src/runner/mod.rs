@@ -27,6 +27,7 @@ mod rumqttc;
 mod schedule;
 mod scram;
 mod secrets;
+mod starvation;
 mod table;
 mod target;
 mod tls_log;

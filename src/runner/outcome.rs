@@ -31,6 +31,19 @@ impl Trouble {
         Self::Errored(Box::new(explain(span, expected, actual)))
     }
 
+    /// Nothing came: the broker is wrong, unless there is an excuse of our own.
+    pub fn silent(
+        span: &Span,
+        expected: impl Into<String>,
+        actual: impl Into<String>,
+        excuse: Option<String>,
+    ) -> Self {
+        match excuse {
+            None => Self::failed(span, expected, actual),
+            Some(why) => Self::errored(span, expected, format!("{}; {why}", actual.into())),
+        }
+    }
+
     /// Says what came instead, as lines of packets.
     #[must_use]
     pub fn instead(mut self, came: Vec<String>) -> Self {
@@ -95,6 +108,21 @@ pub fn excerpt(span: &Span) -> Excerpt {
 mod tests {
     use super::*;
     use crate::diagnostic::Source;
+
+    #[test]
+    fn silence_is_a_failure_unless_we_have_an_excuse() {
+        let source = Source::new("a.yaml", "- a: ping");
+        let span = Span::new(&source, 2..9);
+        let actual = |trouble: Trouble| match trouble {
+            Trouble::Failed(why) => ("failed", why.actual),
+            Trouble::Errored(why) => ("errored", why.actual),
+            Trouble::Skipped(why) | Trouble::LeftOut(why) => ("not run", why),
+        };
+        let failed = Trouble::silent(&span, "PINGRESP", "nothing", None);
+        assert_eq!(actual(failed), ("failed", "nothing".to_owned()));
+        let errored = Trouble::silent(&span, "PINGRESP", "nothing", Some("too busy".into()));
+        assert_eq!(actual(errored), ("errored", "nothing; too busy".to_owned()));
+    }
 
     #[test]
     fn passwords_are_not_in_a_place() {

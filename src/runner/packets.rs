@@ -145,7 +145,8 @@ impl Actor<'_> {
         if self.spec.plays && !self.is_open_for_packets() {
             self.open_transport(at).await?;
         }
-        let until = Instant::now() + DEFAULT_WITHIN;
+        let since = Instant::now();
+        let until = since + DEFAULT_WITHIN;
         let expected = || format!("{} {}", self.spec.name, at.span.shown().trim());
         let taken =
             self.inbox.take(until, |packets| look(packets, &alternatives, step.strict, progress)).await;
@@ -179,9 +180,15 @@ impl Actor<'_> {
             }
             Taken::TimedOut => {
                 let within = print_duration(DEFAULT_WITHIN);
-                Err(match self.inbox.with(|packets| nearest(packets, &alternatives)) {
-                    Some(packet) => self.wrong(at, &packet, &alternatives, expected()),
-                    None => at.failed(expected(), format!("nothing within {within}")),
+                let nearest = self.inbox.with(|packets| nearest(packets, &alternatives));
+                Err(match nearest {
+                    Some(packet) if packets_wanted(&alternatives, packet.packet_type()) => {
+                        self.wrong(at, &packet, &alternatives, expected())
+                    }
+                    Some(other) => at
+                        .silent(since, expected(), differs(&other, &alternatives))
+                        .instead(vec![self.line(&other)]),
+                    None => at.silent(since, expected(), format!("nothing within {within}")),
                 })
             }
         }

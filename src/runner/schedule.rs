@@ -75,7 +75,7 @@ fn measure(
     let runtime = runtime(false).map_err(|error| no_target(error.to_string()))?;
     let (order, events) = runtime.block_on(async {
         let recorder = Recorder::new(case_id(case), 0.0);
-        let order = calibrate(plan, &recorder, case).await;
+        let order = calibrate(plan, &recorder).await;
         (order, recorder.finish())
     });
     events.into_iter().filter(|event| matches!(event.kind, EventKind::Note { .. })).for_each(sink);

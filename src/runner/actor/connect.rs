@@ -13,7 +13,7 @@ use crate::net::{ConnectError, Endpoint};
 use crate::runner::context::{At, Context};
 use crate::runner::link::Command;
 use crate::runner::matching::{capture_properties, unmet_property};
-use crate::runner::outcome::Done;
+use crate::runner::outcome::{Done, Trouble};
 use crate::runner::peer::NoCall;
 use crate::runner::rumqttc;
 use crate::scenario::WillSpec;
@@ -35,7 +35,7 @@ impl Actor<'_> {
         let (endpoint, tap) = self.tapped(at).await?;
         self.last_sent = Instant::now();
         let client = Client::open(&endpoint, &options, Session::default(), Some(tap)).await;
-        let client = client.map_err(|failure| at.failed("a connection", failure.to_string()))?;
+        let client = client.map_err(|failure| unconnected(at, self.last_sent, "a connection", &failure))?;
         self.started(self.spawn(at, client));
         Ok(())
     }
@@ -44,14 +44,16 @@ impl Actor<'_> {
     async fn accept(&mut self, at: At<'_>) -> Done {
         let name = &self.spec.name;
         let expected = || format!("somebody connects to {name} within {}", print_duration(CALL_WITHIN));
+        let since = Instant::now();
         let accepted = timeout(CALL_WITHIN, at.context.doors.accept(name)).await;
-        let transport =
-            accepted.map_err(|_| at.failed(expected(), "nobody does"))?.map_err(|error| match error {
+        let transport = accepted.map_err(|_| at.silent(since, expected(), "nobody does"))?.map_err(
+            |error| match error {
                 NoCall::Io(error) => at.errored(expected(), error.to_string()),
                 NoCall::Handshake(why) => {
                     at.failed(format!("{name} is asked for a WebSocket with MQTT"), why)
                 }
-            })?;
+            },
+        )?;
         let tap = at.context.tap(self.spec, self.version);
         let client = Client::accepted(transport, Limits::default(), Some(tap));
         self.started(self.spawn(at, client));
@@ -79,7 +81,7 @@ impl Actor<'_> {
             self.said_connect = true;
             answer
         });
-        check_connect(at, &open.outcome, &outcome)
+        check_connect(at, self.last_sent, &open.outcome, &outcome)
     }
 
     /// Where the client connects, and what records the connection that it is about to open.
@@ -157,7 +159,21 @@ fn will_packet(at: At<'_>, will: &WillSpec) -> Done<Will> {
     })
 }
 
-fn check_connect(at: At<'_>, wanted: &ConnectOutcome, outcome: &Result<ConnAck, ConnectFailure>) -> Done {
+/// Why there is no connection: who cannot be reached has not done anything wrong yet.
+fn unconnected(at: At<'_>, since: Instant, expected: impl Into<String>, failure: &ConnectFailure) -> Trouble {
+    match failure {
+        ConnectFailure::Transport(ConnectError::Io(_)) => at.errored(expected, failure.to_string()),
+        ConnectFailure::TimedOut => at.silent(since, expected, failure.to_string()),
+        _ => at.failed(expected, failure.to_string()),
+    }
+}
+
+fn check_connect(
+    at: At<'_>,
+    since: Instant,
+    wanted: &ConnectOutcome,
+    outcome: &Result<ConnAck, ConnectFailure>,
+) -> Done {
     let refusal = match outcome {
         Err(ConnectFailure::Refused(answer)) => Some(Some(answer.code)),
         Err(
@@ -205,14 +221,9 @@ fn check_connect(at: At<'_>, wanted: &ConnectOutcome, outcome: &Result<ConnAck, 
     if fine {
         return Ok(());
     }
-    let actual = match outcome {
-        Ok(answer) => format!("CONNACK {}", answer.code),
-        Err(failure) => failure.to_string(),
-    };
-    // A broker that cannot be reached has not done anything wrong yet.
     Err(match outcome {
-        Err(ConnectFailure::Transport(ConnectError::Io(_))) => at.errored(expected, actual),
-        _ => at.failed(expected, actual),
+        Ok(answer) => at.failed(expected, format!("CONNACK {}", answer.code)),
+        Err(failure) => unconnected(at, since, expected, failure),
     })
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use receive::{list, pick};
+pub use receive::{all_wanted, list, pick, wanted};
 
 use super::context::{At, Context};
 use super::link::{Command, Ending, Inbox, Link};
@@ -177,12 +177,13 @@ impl<'a> Actor<'a> {
         if self.link.is_none() {
             return Err(at.errored("a connection that the broker closes", "there is none"));
         }
-        let until = Instant::now() + closed.within;
+        let since = Instant::now();
+        let until = since + closed.within;
         let name = &self.spec.name;
         let expected =
             format!("the broker closes the connection of {name} within {}", print_duration(closed.within));
         let Some(ending) = self.inbox.ended(until).await else {
-            return Err(at.failed(expected, "it is still open"));
+            return Err(at.silent(since, expected, "it is still open"));
         };
         if ending.malformed {
             return Err(at.failed(expected, ending.how));

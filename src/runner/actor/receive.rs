@@ -30,7 +30,8 @@ impl Actor<'_> {
             // What came before the end still counts.
             if self.inbox.with(|packets| packets.is_empty()) { Err(trouble) } else { Ok(()) }
         })?;
-        let until = Instant::now() + expect.within;
+        let since = Instant::now();
+        let until = since + expect.within;
         let slots: Vec<_> = expect
             .messages
             .iter()
@@ -60,28 +61,24 @@ impl Actor<'_> {
             .await;
         match taken {
             Taken::Found(()) => Ok(()),
-            Taken::Ended(ending) => Err(self.missed(at, expect, &ending.how, ending.malformed)),
+            Taken::Ended(ending) => Err(self.missed(at, expect, None, &ending.how, ending.malformed)),
             Taken::TimedOut => {
                 let within = format!("not within {}", print_duration(expect.within));
-                Err(self.missed(at, expect, &within, false))
+                Err(self.missed(at, expect, Some(since), &within, false))
             }
         }
     }
 
-    /// What was not received, and what was instead.
-    fn missed(&self, at: At<'_>, expect: &Expect, why: &str, malformed: bool) -> Trouble {
-        let wanted = at.looking(|lookup| {
-            let all: Vec<_> = expect
-                .messages
-                .iter()
-                .map(|pattern| {
-                    let times =
-                        if pattern.times > 1 { format!("{} × ", pattern.times) } else { String::new() };
-                    times + &describe_message(pattern, lookup)
-                })
-                .collect();
-            all.join(if expect.any_order { " and " } else { ", then " })
-        });
+    /// What was not received, and what was instead; `since` if nobody said that no more would come.
+    fn missed(
+        &self,
+        at: At<'_>,
+        expect: &Expect,
+        since: Option<Instant>,
+        why: &str,
+        malformed: bool,
+    ) -> Trouble {
+        let wanted = wanted(at, expect, if expect.any_order { " and " } else { ", then " });
         let there = self.unasked();
         let actual = match there.as_slice() {
             _ if malformed => why.to_owned(),
@@ -90,8 +87,12 @@ impl Actor<'_> {
         };
         let span = expect.messages.first().map_or(at.span, |pattern| &pattern.span);
         let at = if expect.messages.len() == 1 { at.at(span) } else { at };
-        let mut trouble =
-            at.failed(format!("{} receives {wanted}", self.spec.name), actual).instead(self.lines(&there));
+        let expected = format!("{} receives {wanted}", self.spec.name);
+        let trouble = match since.filter(|_| all_wanted(at, expect, &there)) {
+            Some(since) => at.silent(since, expected, actual),
+            None => at.failed(expected, actual),
+        };
+        let mut trouble = trouble.instead(self.lines(&there));
         if let (Some(why), false) = (trouble.explanation_mut(), malformed) {
             why.hint = self.acl_hint(at, expect);
         }
@@ -145,6 +146,25 @@ impl Actor<'_> {
                 .collect()
         })
     }
+}
+
+/// The messages that are waited for, in words.
+pub fn wanted(at: At<'_>, expect: &Expect, between: &str) -> String {
+    at.looking(|lookup| {
+        let described = expect.messages.iter().map(|pattern| {
+            let times = if pattern.times > 1 { format!("{} × ", pattern.times) } else { String::new() };
+            times + &describe_message(pattern, lookup)
+        });
+        described.collect::<Vec<_>>().join(between)
+    })
+}
+
+/// Whether each message that came is one of those that are waited for: then others only did not come.
+pub fn all_wanted(at: At<'_>, expect: &Expect, came: &[Publish]) -> bool {
+    let is_wanted = |publish: &Publish| {
+        at.looking(|lookup| expect.messages.iter().any(|pattern| is_message(pattern, publish, lookup)))
+    };
+    came.iter().all(is_wanted)
 }
 
 /// Chooses for each of `slots` patterns a message of its own among `messages`, in the order of the

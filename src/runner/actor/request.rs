@@ -29,7 +29,8 @@ impl Actor<'_> {
     /// Asks something of the broker and checks the answer.
     pub async fn request(&mut self, at: At<'_>, request: &Request, reply: &Reply) -> Done {
         self.ensure_open(at).await?;
-        let until = Instant::now() + DEFAULT_WITHIN;
+        let since = Instant::now();
+        let until = since + DEFAULT_WITHIN;
         let command = request_command(at, request)?;
         let asked = match &command {
             Command::Subscribe(subscribe) => {
@@ -43,7 +44,8 @@ impl Actor<'_> {
         let answer = match sent {
             None => match self.inbox.ending() {
                 Some(ending) => Answer::Ended(ending),
-                None => Answer::Silence,
+                // The wire client sends whatever it can.
+                None => return Err(at.errored("a request that is sent", "rumqttc does not send it")),
             },
             Some(Sent::Exhausted) => return Err(at.errored("a free packet identifier", "all are in use")),
             // Some brokers acknowledge, with an error or not, and close then.
@@ -62,7 +64,7 @@ impl Actor<'_> {
         if matches!(answer, Answer::Codes(..)) && !qos0 {
             self.unconfirmed = false;
         }
-        self.check_reply(at, request, reply, answer, &asked)
+        self.check_reply(at, since, request, reply, answer, &asked)
     }
 
     /// Hands a command to the connection.
@@ -93,6 +95,7 @@ impl Actor<'_> {
     fn check_reply(
         &mut self,
         at: At<'_>,
+        since: Instant,
         request: &Request,
         reply: &Reply,
         answer: Answer,
@@ -130,18 +133,18 @@ impl Actor<'_> {
         if fine {
             return Ok(());
         }
-        let actual = match answer {
-            Answer::Codes(name, codes) if codes.is_empty() => format!("{name} without a code"),
-            Answer::Codes(name, codes) => {
-                let codes: Vec<_> = codes.iter().map(|code| format!("0x{:02x}", code.0)).collect();
-                format!("{name} {}", codes.join(" "))
+        let still_open = "no refusal, and the connection is still open";
+        Err(match answer {
+            Answer::Codes(name, codes) if codes.is_empty() => {
+                at.failed(wanted, format!("{name} without a code"))
             }
-            Answer::Plain => "no refusal, and the connection is still open".into(),
+            Answer::Codes(name, codes) => at.failed(wanted, format!("{name} {}", hex(&codes))),
+            Answer::Plain if matches!(reply, Reply::Closed) => at.silent(since, wanted, still_open),
+            Answer::Plain => at.failed(wanted, still_open),
             Answer::Silence | Answer::Ended(_) => {
-                format!("nothing within {}", print_duration(DEFAULT_WITHIN))
+                at.silent(since, wanted, format!("nothing within {}", print_duration(DEFAULT_WITHIN)))
             }
-        };
-        Err(at.failed(wanted, actual))
+        })
     }
 
     /// Waits for an UNSUBACK.
@@ -201,6 +204,10 @@ fn request_command(at: At<'_>, request: &Request) -> Done<Command> {
     })
 }
 
+fn hex(codes: &[ReasonCode]) -> String {
+    codes.iter().map(|code| format!("0x{:02x}", code.0)).collect::<Vec<_>>().join(" ")
+}
+
 fn describe_reply(request: &Request, reply: &Reply, asked: &[ReasonCode]) -> String {
     let name = match request {
         Request::Publish { qos: QoS::ExactlyOnce, .. } => "PUBREC and PUBCOMP",
@@ -208,9 +215,6 @@ fn describe_reply(request: &Request, reply: &Reply, asked: &[ReasonCode]) -> Str
         Request::Subscribe { .. } => "SUBACK",
         Request::Unsubscribe { .. } => "UNSUBACK",
         Request::Ping => "PINGRESP",
-    };
-    let hex = |codes: &[ReasonCode]| {
-        codes.iter().map(|code| format!("0x{:02x}", code.0)).collect::<Vec<_>>().join(" ")
     };
     match reply {
         Reply::Positive if asked.is_empty() => format!("{name} without an error"),

@@ -13,6 +13,8 @@ use crate::runner::link::Command;
 
 /// Requests that rumqttc takes before it has sent them.
 const REQUESTS: usize = 100;
+/// Seconds that rumqttc waits for a connection and a CONNACK: the runner gives up first, and says so.
+const PATIENCE: u64 = 3600;
 /// Bytes of the largest packet, both ways; rumqttc's own limit is 10 KiB.
 const MAX_PACKET: u32 = 268_435_455;
 
@@ -58,6 +60,7 @@ impl Loop {
             options.set_last_will(LastWill::new(topic, will.payload.to_vec(), qos_v4(will.qos), will.retain));
         }
         let (client, mut events) = AsyncClient::new(options, REQUESTS);
+        events.network_options.set_connection_timeout(PATIENCE);
         // After the first error it would connect again, by itself: never ask it twice.
         let polling = tokio::spawn(async move { while events.poll().await.is_ok() {} });
         Self { client: Client::V4(client), polling }
@@ -70,6 +73,7 @@ impl Loop {
         options.set_clean_start(connect.clean_start);
         options.set_session_expiry_interval(connect.properties.session_expiry_interval());
         options.set_receive_maximum(connect.properties.receive_maximum());
+        options.set_connection_timeout(PATIENCE);
         // Unless it says so to the broker too, it ends at the first packet of more than 10 KiB.
         options.set_max_packet_size(Some(MAX_PACKET));
         if let Some((name, password)) = credentials(connect) {
