@@ -146,14 +146,7 @@ mod tests {
     fn a_sheet_that_changed_is_left_alone() {
         use crate::diagnostic::Source;
         use crate::record::{CaseId, CaseInfo, Event, EventKind, Outcome, Verdict};
-        use crate::scenario::{LoadOptions, ScenarioFiles, load};
-
-        struct NoFiles;
-        impl ScenarioFiles for NoFiles {
-            fn read(&self, _: &Path) -> std::io::Result<String> {
-                Err(std::io::ErrorKind::NotFound.into())
-            }
-        }
+        use crate::scenario::{LoadOptions, NoFiles, load};
 
         const SHEET: &str = "lab: 1\nscenarios:\n- id: acl\n  name: n\n  broker: {users: {bob: {}}}\n  \
             acl_table: |\n    | Topic | User | Publish | Expectation | PASSED |\n    \

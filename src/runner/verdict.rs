@@ -150,22 +150,11 @@ fn applies(known: &Known, broker: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::path::Path;
-
     use super::*;
     use crate::check::statements::Standard;
     use crate::check::{CHECKS, Party};
     use crate::diagnostic::Source;
-    use crate::scenario::{LoadOptions, ScenarioFiles, load};
-
-    struct NoFiles;
-
-    impl ScenarioFiles for NoFiles {
-        fn read(&self, _: &Path) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
+    use crate::scenario::{LoadOptions, NoFiles, load};
 
     /// The verdict and notes of a scenario known to fail, with the rules that the broker broke meanwhile.
     fn judged(trouble: Option<Trouble>, breaches: Vec<Breach>) -> (Verdict, Vec<String>) {

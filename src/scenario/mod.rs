@@ -365,6 +365,17 @@ pub trait ScenarioFiles {
     fn read(&self, path: &std::path::Path) -> std::io::Result<String>;
 }
 
+/// Of a scenario that stands alone, in tests.
+#[cfg(test)]
+pub(crate) struct NoFiles;
+
+#[cfg(test)]
+impl ScenarioFiles for NoFiles {
+    fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+}
+
 /// What the command line says about reading.
 #[derive(Debug, Clone, Default)]
 pub struct LoadOptions {

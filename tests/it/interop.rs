@@ -10,7 +10,7 @@ use mqttlab::tls::authority::{DAY, KeyAlgorithm, ServerRequest, Validity};
 
 use crate::support::broker::{OPEN, Process, folder};
 use crate::support::mosquitto::program;
-use crate::support::skip::skipped;
+use crate::support::paho::python;
 use crate::support::tls::{authority, issue, tls_folder, write_certificate};
 
 const VERSIONS: [&str; 3] = ["31", "311", "5"];
@@ -202,13 +202,7 @@ fn openssl(tools: &Tools, cafile: &str, name: &str) -> Option<String> {
 
 #[test]
 fn paho_talks_to_us_in_both_revisions() {
-    let Some(python) = program("python3") else { return };
-    let importable = Command::new(&python).args(["-c", "import paho.mqtt.client"]).output();
-    if !importable.expect("it runs").status.success() {
-        assert!(std::env::var_os("CI").is_none(), "paho-mqtt must be installed in CI");
-        skipped("paho-mqtt is not installed (pip install paho-mqtt)");
-        return;
-    }
+    let Some(python) = python() else { return };
     let folder = folder(OPEN);
     let broker = Process::start(folder.path(), &[]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/support/paho_client.py");

@@ -7,7 +7,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
-use mqttlab::broker::auth::{Hashing, hash_password};
 use tempfile::TempDir;
 
 use crate::interop_features::{FEATURES, Feature};
@@ -15,7 +14,7 @@ use crate::support::broker::{Process, program};
 use crate::support::drivers::row::Row;
 use crate::support::drivers::{Driver, mqtt_js, paho_1, paho_2, paho_go, rumqttc};
 use crate::support::skip::skipped;
-use crate::support::tls::{authority, tls_folder};
+use crate::support::tls::{authority, four_transports, tls_folder};
 
 /// One library.
 struct Library {
@@ -39,25 +38,15 @@ impl Lab {
     fn start() -> Self {
         let folder = tls_folder(&authority(), &["localhost", "127.0.0.1"]);
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let hash = hash_password(Hashing::DEFAULT, &[7; 12], b"a1");
-        std::fs::write(path("passwords"), format!("alice:{hash}\n")).expect("written");
+        let listeners = four_transports(folder.path());
         let mut passwd = Command::new(program());
         passwd.args(["passwd", "-b", "-H", "scram-sha-256", &path("passwords"), "scram", "pencil"]);
         assert!(passwd.status().expect("it runs").success());
         let acl = "topic readwrite #\ntopic read $SYS/#\ntopic deny denied/#\n\
                    user alice\ntopic readwrite #\nuser scram\ntopic readwrite #\n";
         std::fs::write(path("acl"), acl).expect("written");
-        let tls = format!("certfile {}\nkeyfile {}\n", path("server.crt"), path("server.key"));
-        let conf = format!(
-            "allow_anonymous true\npassword_file {}\nacl_file {}\n\
-             max_keepalive 600\nmax_packet_size 3000000\n\
-             listener 0 127.0.0.1\n\
-             listener 0 127.0.0.1\n{tls}\
-             listener 0 127.0.0.1\nprotocol websockets\n\
-             listener 0 127.0.0.1\nprotocol websockets\n{tls}",
-            path("passwords"),
-            path("acl"),
-        );
+        let all = "max_keepalive 600\nmax_packet_size 3000000\n";
+        let conf = format!("acl_file {}\n{all}{listeners}", path("acl"));
         std::fs::write(path("mosquitto.conf"), conf).expect("written");
         let broker = Process::start(folder.path(), &["-v"]);
         Self { folder, broker }

@@ -6,12 +6,11 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use mqttlab::broker::auth::{Hashing, hash_password};
 use tempfile::TempDir;
 
 use crate::support::broker::Process;
 use crate::support::mosquitto::program;
-use crate::support::tls::{authority, tls_folder};
+use crate::support::tls::{authority, four_transports, tls_folder};
 
 const SCHEMES: [&str; 4] = ["tcp", "ssl", "ws", "wss"];
 
@@ -25,19 +24,7 @@ impl Lab {
     fn start() -> Self {
         let folder = tls_folder(&authority(), &["localhost", "127.0.0.1"]);
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let hash = hash_password(Hashing::DEFAULT, &[7; 12], b"a1");
-        std::fs::write(path("passwords"), format!("alice:{hash}\n")).expect("written");
-        let tls = format!("certfile {}\nkeyfile {}\n", path("server.crt"), path("server.key"));
-        let conf = format!(
-            "allow_anonymous true\npassword_file {}\n\
-             listener 0 127.0.0.1\n\
-             listener 0 127.0.0.1\n{tls}\
-             listener 0 127.0.0.1\nprotocol websockets\n\
-             listener 0 127.0.0.1\nprotocol websockets\n{tls}\
-             listener 0 {}\n",
-            path("passwords"),
-            path("socket")
-        );
+        let conf = format!("{}listener 0 {}\n", four_transports(folder.path()), path("socket"));
         std::fs::write(path("mosquitto.conf"), conf).expect("written");
         let broker = Process::start(folder.path(), &["-v"]);
         Self { folder, broker }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::support::broker::{self, Process, folder};
 use crate::support::mosquitto::program;
+use crate::support::paho::python;
 use crate::support::skip::skipped;
 use crate::support::tls::{authority, tls_folder};
 
@@ -106,13 +107,7 @@ fn a_page_and_the_client_that_browsers_load_come_from_the_listener_that_they_tal
 
 #[test]
 fn paho_talks_to_us_over_websockets_and_over_tls_too() {
-    let Some(python) = program("python3") else { return };
-    let importable = Command::new(&python).args(["-c", "import paho.mqtt.client"]).output();
-    if !importable.expect("it runs").status.success() {
-        assert!(std::env::var_os("CI").is_none(), "paho-mqtt must be installed in CI");
-        skipped("paho-mqtt is not installed (pip install paho-mqtt)");
-        return;
-    }
+    let Some(python) = python() else { return };
     let server = Server::start();
     let ca = server.cafile();
     for version in ["3", "4", "5"] {

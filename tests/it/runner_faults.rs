@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -16,12 +15,13 @@ use mqttlab::net::Endpoint;
 use mqttlab::net::framed::{Framed, Received};
 use mqttlab::record::{Event, EventKind, Outcome, Verdict};
 use mqttlab::runner::{self, RunOptions, TargetChoice};
-use mqttlab::scenario::{Case, LoadOptions, ScenarioFiles, load};
+use mqttlab::scenario::{Case, LoadOptions, load};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::support::broker::{OPEN, folder, start_in};
+use crate::support::no_files::NoFiles;
 
 /// Which way a packet goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,14 +125,6 @@ async fn relay(
         if to.flush().await.is_err() || done == Deed::Last {
             return;
         }
-    }
-}
-
-struct NoFiles;
-
-impl ScenarioFiles for NoFiles {
-    fn read(&self, _: &Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
     }
 }
 

@@ -7,15 +7,9 @@ use std::path::PathBuf;
 use mqttlab::diagnostic::Source;
 use mqttlab::record::{Event, EventKind, Outcome, Verdict};
 use mqttlab::runner::{self, RunOptions};
-use mqttlab::scenario::{LoadOptions, ScenarioFiles, load};
+use mqttlab::scenario::{LoadOptions, load};
 
-struct NoFiles;
-
-impl ScenarioFiles for NoFiles {
-    fn read(&self, _: &std::path::Path) -> std::io::Result<String> {
-        Err(std::io::ErrorKind::NotFound.into())
-    }
-}
+use crate::support::no_files::NoFiles;
 
 /// What the steps come to, under 5.0.
 fn played(clients: &str, steps: &str) -> Outcome {

@@ -2,27 +2,18 @@
 //! be answered with findings, and tables of every look must keep all bytes around their cells.
 
 use std::fs;
-use std::io;
-use std::path::Path;
 
 use mqttlab::diagnostic::{Source, has_errors};
 use mqttlab::scenario::table::Table;
-use mqttlab::scenario::{Body, LoadOptions, Loaded, ScenarioFiles, load};
+use mqttlab::scenario::{Body, LoadOptions, Loaded, load};
 use proptest::prelude::*;
 
-/// A broken file may name any path: none is there.
-struct Nowhere;
-
-impl ScenarioFiles for Nowhere {
-    fn read(&self, _: &Path) -> io::Result<String> {
-        Err(io::ErrorKind::NotFound.into())
-    }
-}
+use crate::support::no_files::NoFiles;
 
 fn read(name: &str, text: &str) -> Loaded {
     let with = Source::new("with.yaml", "lab: 1\nbroker: {users: [bob]}\n");
     let options = LoadOptions { with: (name == "t.csv").then_some(with), ..LoadOptions::default() };
-    load(&Source::new(name, text), &Nowhere, &options)
+    load(&Source::new(name, text), &NoFiles, &options)
 }
 
 /// Files of ours to start from.

@@ -192,25 +192,21 @@ async fn nobody_else_can_read_what_is_kept() {
 
 #[test]
 fn a_file_that_cannot_be_had_is_said_at_the_start() {
+    let refused = |folder: &Path| {
+        let mut command = Command::new(program());
+        command.args(["broker", "-c"]).arg(folder.join("mosquitto.conf"));
+        let output = command.output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        said
+    };
     let folder = keeping("persistence_file missing/lab.db\n");
-    let output = Command::new(program())
-        .args(["broker", "-c"])
-        .arg(folder.path().join("mosquitto.conf"))
-        .output()
-        .expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let said = refused(folder.path());
     assert!(said.contains("missing/lab.db.lock cannot be opened"), "{said}");
 
     let folder = keeping("");
     let first = Process::start(folder.path(), &[]);
-    let output = Command::new(program())
-        .args(["broker", "-c"])
-        .arg(folder.path().join("mosquitto.conf"))
-        .output()
-        .expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let said = refused(folder.path());
     assert!(said.contains("is in use by another broker"), "{said}");
     drop(first);
 }

@@ -141,15 +141,7 @@ impl ConfigFiles for Given<'_> {
 mod tests {
     use super::*;
     use crate::diagnostic::Source;
-    use crate::scenario::{LoadOptions, ScenarioFiles, load};
-
-    struct NoFiles;
-
-    impl ScenarioFiles for NoFiles {
-        fn read(&self, _: &Path) -> io::Result<String> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
+    use crate::scenario::{LoadOptions, NoFiles, load};
 
     /// Code and line of every finding about a broker with these keys.
     fn findings(scenario: &str, options: &LoadOptions) -> Vec<(&'static str, String)> {

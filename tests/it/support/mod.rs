@@ -3,6 +3,7 @@
 
 pub mod bridge;
 pub mod mosquitto;
+pub mod no_files;
 pub mod packets;
 pub mod wire;
 pub mod broker;

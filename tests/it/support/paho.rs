@@ -1,12 +1,13 @@
 //! paho-mqtt for Python, running scripts of tests.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::mosquitto::program;
 use super::skip::skipped;
 
-/// What a script prints, without blanks at the ends; `None` where paho is not installed.
-pub fn paho(script: &str, arguments: &[&str]) -> Option<String> {
+/// Where the Python is that has paho; `None` where it is not installed.
+pub fn python() -> Option<PathBuf> {
     let python = program("python3")?;
     let importable = Command::new(&python).args(["-c", "import paho.mqtt.client"]).output();
     if !importable.expect("it runs").status.success() {
@@ -14,7 +15,12 @@ pub fn paho(script: &str, arguments: &[&str]) -> Option<String> {
         skipped("paho-mqtt is not installed (pip install paho-mqtt)");
         return None;
     }
-    let output = Command::new(python)
+    Some(python)
+}
+
+/// What a script prints, without blanks at the ends; `None` where paho is not installed.
+pub fn paho(script: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(python()?)
         .args(["-W", "ignore", "-c", script])
         .args(arguments)
         .stdin(Stdio::null())

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::SystemTime;
 
+use mqttlab::broker::auth::{Hashing, hash_password};
 use mqttlab::net::Endpoint;
 use mqttlab::tls::authority::{Authority, DAY, Issued, KeyAlgorithm, ServerRequest, Validity};
 use mqttlab::tls::client::{Trust, config};
@@ -24,6 +25,23 @@ pub fn tls_folder(authority: &Authority, names: &[&str]) -> TempDir {
     );
     std::fs::write(path("mosquitto.conf"), conf).expect("written");
     folder
+}
+
+/// Lines for a listener each of MQTT, the same over TLS, WebSocket, and that over TLS, on the files of a
+/// [`tls_folder`]; and a password file there, with the password of alice.
+pub fn four_transports(folder: &Path) -> String {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let hash = hash_password(Hashing::DEFAULT, &[7; 12], b"a1");
+    std::fs::write(path("passwords"), format!("alice:{hash}\n")).expect("written");
+    let tls = format!("certfile {}\nkeyfile {}\n", path("server.crt"), path("server.key"));
+    format!(
+        "allow_anonymous true\npassword_file {}\n\
+         listener 0 127.0.0.1\n\
+         listener 0 127.0.0.1\n{tls}\
+         listener 0 127.0.0.1\nprotocol websockets\n\
+         listener 0 127.0.0.1\nprotocol websockets\n{tls}",
+        path("passwords"),
+    )
 }
 
 /// A certificate for these names.
