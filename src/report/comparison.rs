@@ -4,9 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Level, Outcome, Verdict, WireEvent};
+use crate::text::cut_line;
 
 /// Packets of one case that are kept; of a longer case the first.
 const LINES_KEPT: usize = 400;
+/// Characters of a packet that are kept.
+const LINE_KEPT: usize = 200;
+/// Bytes of packets that are kept of all cases; of those after them only how many there were.
+const BYTES_KEPT: usize = 32 << 20;
 
 /// All runs of an event log.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +22,8 @@ pub struct Comparison {
     /// protocol are beside each other in it. In the order of the files.
     pub rows: BTreeMap<RowKey, Row>,
     wires: BTreeMap<CaseId, Wires>,
+    /// Bytes of the lines in `rows`.
+    kept: usize,
 }
 
 /// The name of a run beside those before it: the same broker again is `bundled (2)`.
@@ -224,7 +231,7 @@ impl Comparison {
     fn wire(&mut self, case: &CaseId, wire: &WireEvent) {
         let kept = self.wires.entry(case.clone()).or_default();
         if kept.lines.len() < LINES_KEPT {
-            kept.lines.push(wire.print());
+            kept.lines.push(cut_line(&wire.print(), LINE_KEPT).into_owned());
         } else {
             kept.dropped += 1;
         }
@@ -244,9 +251,23 @@ impl Comparison {
             level: outcome.case.level,
             versions: BTreeMap::new(),
         });
+        let mut cell = Cell { outcome: outcome.clone(), lines: wires.lines, dropped: wires.dropped };
+        // Shown are packets of brokers that break a rule, beside those of the first that keeps it.
+        let is_shown = match cell.standing() {
+            standing if standing.breaks() => true,
+            Standing::Passed | Standing::Choice => row.keeper(&version).is_none(),
+            _ => false,
+        };
+        let size: usize = cell.lines.iter().map(String::len).sum();
+        if is_shown && self.kept + size <= BYTES_KEPT {
+            self.kept += size;
+        } else {
+            cell.dropped += cell.lines.len();
+            cell.lines = Vec::new();
+        }
         let cells = row.versions.entry(version).or_default();
         cells.resize(cells.len().max(index + 1), None);
-        cells[index] = Some(Cell { outcome: outcome.clone(), lines: wires.lines, dropped: wires.dropped });
+        cells[index] = Some(cell);
     }
 }
 

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use insta::assert_snapshot;
 use mqttlab::record::{
-    CaseId, CaseInfo, Event, EventKind, Explanation, Outcome, Verdict, WireEvent, WireSide,
+    CaseId, CaseInfo, Event, EventKind, Excerpt, Explanation, Outcome, Verdict, WireEvent, WireSide,
 };
 use mqttlab::report::{Html, Report as _, json};
 use serde_json::Value;
@@ -205,11 +205,24 @@ fn hostile() -> Vec<Event> {
         unmet: false,
         left_out: false,
         seconds: 0.0,
-        why: Some(why),
+        why: Some(why.clone()),
         mechanism: Some(TRICKS.into()),
         notes: vec![TRICKS.into()],
     };
+    // A row of a table whose packets are not on the tape, so that they are told beside it.
+    let gone = format!("eve < {TRICKS} gone");
+    let mut row = outcome.clone();
+    row.case.id.row = Some(1);
+    row.why = Some(Explanation { packets: vec![gone.clone()], came: vec![gone], ..why });
     let end = events.len() - 1;
+    let checked = EventKind::Checked {
+        check: TRICKS.into(),
+        rule: TRICKS.into(),
+        protocol: TRICKS.into(),
+        statements: [(TRICKS.to_owned(), TRICKS.to_owned())].into(),
+        connections: 1,
+        broken: vec![id.clone()],
+    };
     let kinds = [
         EventKind::Note { text: TRICKS.into() },
         EventKind::CaseStarted {
@@ -220,6 +233,8 @@ fn hostile() -> Vec<Event> {
         EventKind::Wire { case: id.clone(), wire },
         EventKind::BrokerLog { case: id, line: TRICKS.into() },
         EventKind::CaseFinished { outcome },
+        EventKind::CaseFinished { outcome: row },
+        checked,
     ];
     events.splice(end..end, kinds.map(|kind| Event { at: 0.003, kind }));
     events
@@ -383,6 +398,101 @@ fn what_does_not_fit_is_left_out_of_what_passed_and_that_is_said() {
     assert_eq!(failed, 3);
 }
 
+/// A table of which each row fails, with its packets.
+fn many_rows(rows: usize) -> Vec<Event> {
+    let mut all = many(0, 0);
+    let end = all.pop().expect("an end");
+    let id = CaseId { file: "labs/big.yaml".into(), scenario: "acl".into(), ..CaseId::default() };
+    let case = CaseInfo { id: id.clone(), title: "who may do what".into(), ..CaseInfo::default() };
+    let text = "    | t | bob | X | - | deny |\n".repeat(rows);
+    let source = Some(Excerpt { line: 1, text });
+    let kind = EventKind::CaseStarted { case: case.clone(), source, statements: BTreeMap::new() };
+    all.push(Event { at: 0.0, kind });
+    let mut finished = Vec::new();
+    for row in 1..=rows {
+        let line = format!("PUBLISH t/{row} \"p{row}-1234abcd\"");
+        let wire =
+            WireEvent { client: "witness".into(), conn: 0, side: WireSide::Received, line, bytes: None };
+        let print = wire.print();
+        all.push(Event { at: 0.1, kind: EventKind::Wire { case: id.clone(), wire } });
+        let why = Explanation {
+            expected: "deny: nobody receives it".into(),
+            actual: format!("user-{row} received it"),
+            packets: vec![print.clone()],
+            came: vec![print],
+            ..Explanation::default()
+        };
+        let outcome = Outcome {
+            case: CaseInfo { id: CaseId { row: Some(row), ..id.clone() }, ..case.clone() },
+            verdict: Verdict::Failed,
+            unmet: false,
+            left_out: false,
+            seconds: 0.0,
+            why: Some(why),
+            mechanism: None,
+            notes: Vec::new(),
+        };
+        finished.push(Event { at: 0.2, kind: EventKind::CaseFinished { outcome } });
+    }
+    all.append(&mut finished);
+    all.push(end);
+    all
+}
+
+#[test]
+fn a_table_of_very_many_rows_is_told_in_numbers() {
+    const ROWS: usize = 20_000;
+    let page = page(&many_rows(ROWS));
+    assert!(page.len() < LARGEST, "{} bytes", page.len());
+    let plain = plain(&page);
+    assert!(
+        plain.contains("<h1 class=\"bad\">incomplete") || plain.contains("20000 failed of 20000"),
+        "{plain}"
+    );
+    let data = data(&page);
+    assert_eq!(data["counts"]["f"], ROWS, "all are counted");
+    let listed = data["cases"].as_array().expect("cases");
+    assert!((1000..ROWS).contains(&listed.len()), "{} listed", listed.len());
+    let rest = ROWS - listed.len();
+    assert!(plain.contains(&format!("Of {ROWS} cases {rest} are not listed")), "it says so");
+    assert!(
+        plain.contains(&format!("not listed to keep this page small: {rest} failed")),
+        "with their verdicts"
+    );
+    let number = |value: &Value| usize::try_from(value.as_u64().expect("a number")).expect("small");
+    // Of a long tape the first and the last packets are there; those of other rows are told beside it.
+    let first = &listed[0]["ends"][0]["why"];
+    let tape = &data["tapes"][number(&listed[0]["ends"][0]["tape"])];
+    let packet = &tape["wire"][number(&first["came"][0])];
+    assert_eq!(text(&data, &packet[4]), "PUBLISH t/1 \"p1-1234abcd\"");
+    let last = &listed.last().expect("a case")["ends"][0]["why"];
+    assert_eq!(last["named"], serde_json::json!([]));
+    assert!(text(&data, &last["packets"][0]).starts_with("witness < PUBLISH t/"), "{last}");
+    assert_eq!(last["instead"], serde_json::json!([0]));
+}
+
+#[test]
+fn what_failed_is_listed_before_what_passed() {
+    let mut events = many_rows(8000);
+    for event in &mut events {
+        if let EventKind::CaseFinished { outcome } = &mut event.kind
+            && outcome.case.id.row.is_some_and(|row| !row.is_multiple_of(1000))
+        {
+            (outcome.verdict, outcome.why) = (Verdict::Passed, None);
+        }
+    }
+    let page = page(&events);
+    assert!(page.len() < LARGEST, "{} bytes", page.len());
+    let data = data(&page);
+    let ends = data["cases"].as_array().expect("cases").iter().map(|case| &case["ends"][0]["verdict"]);
+    assert_eq!(ends.clone().filter(|end| *end == "f").count(), 8);
+    assert!(ends.count() < 8000);
+    assert!(plain(&page).contains("1 cause"), "one sentence with other numbers is one cause");
+    let Some(dom) = browsed(&page, "#case=labs/big.yaml:acl.7999") else { return };
+    assert!(between(&dom, "<p id=\"missing\"", "</p>").contains("labs/big.yaml:acl.7999 is not listed"));
+    assert!(dom.contains("class=\"rest\""), "the rest is told in numbers");
+}
+
 /// Chromium's idea of a page after its script ran; `None` where it is not installed.
 fn browsed(page: &str, fragment: &str) -> Option<String> {
     let Some(chromium) = program("chromium") else {
@@ -469,4 +579,11 @@ fn a_browser_shows_hostile_text_as_text() {
     let Some(dom) = browsed(&page(&hostile()), &link) else { return };
     let case = between(&dom, "<main id=\"case\">", "</main>");
     assert!(case.contains("class=\"stage\"") && !case.contains("<img"), "{case}");
+    // The row of the table, by its own link.
+    let (before, after) = link.rsplit_once('@').expect("a variant");
+    let Some(dom) = browsed(&page(&hostile()), &format!("{before}.1@{after}")) else { return };
+    let case = between(&dom, "<main id=\"case\">", "</main>");
+    let told = between(case, "<pre class=\"packets\">", "</pre>");
+    assert!(told.starts_with("<span class=\"came\">eve &lt; &lt;/script&gt;"), "{told}");
+    assert!(!case.contains("<img"), "{case}");
 }

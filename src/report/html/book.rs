@@ -5,12 +5,17 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 
-use crate::record::{CaseId, CaseInfo, Event, EventKind, Excerpt, Outcome, Verdict, WireEvent};
+use super::matrix::key;
+use super::tape::{Shelf, Tape};
+use crate::record::{CaseId, CaseInfo, Event, EventKind, Excerpt, Outcome, Verdict};
 use crate::report::failure::Context;
 
 /// All verdicts, the bad ones first.
 pub const VERDICTS: [Verdict; 5] =
     [Verdict::Failed, Verdict::Errored, Verdict::Known, Verdict::Skipped, Verdict::Passed];
+
+/// Outcomes whose packets an explanation names one by one; of those after them only what is said.
+const EXPLAINED: usize = 5000;
 
 /// Everything that a page shows.
 #[derive(Debug, Default)]
@@ -21,10 +26,16 @@ pub struct Book {
     pub cases: IndexMap<CaseId, Entry>,
     /// Arguments of repeating commands, where a run does not say them.
     pub again: String,
+    /// How many of them are listed in the page, from the first.
+    pub listed: usize,
+    /// How those ended that are not, by file.
+    pub unlisted: BTreeMap<String, BTreeMap<Verdict, usize>>,
     /// What was seen while a case (rows together) ran, by case and run.
-    pub tapes: BTreeMap<(CaseId, usize), Tape>,
+    pub tapes: Shelf,
     /// Lines of scenarios, by case without row.
     pub sources: BTreeMap<CaseId, Excerpt>,
+    /// Outcomes with an explanation so far.
+    pub explained: usize,
     /// What statements say, by protocol and id.
     pub statements: BTreeMap<(String, String), String>,
 }
@@ -54,6 +65,8 @@ pub struct Run {
     pub complete: Option<bool>,
     /// Cases that ended, by verdict.
     pub counts: BTreeMap<Verdict, usize>,
+    /// Those that passed though their SHOULD or MAY is not met.
+    pub unmet: usize,
     /// Cases that began and did not end.
     pub open: Vec<CaseId>,
     /// What passive checks made of it, by protocol and name.
@@ -80,19 +93,6 @@ pub struct Entry {
     pub info: CaseInfo,
     /// One a run; `None` where it did not end.
     pub outcomes: Vec<Option<Outcome>>,
-}
-
-/// What happened while a case ran.
-#[derive(Debug, Default)]
-pub struct Tape {
-    /// Seconds between the start of the run and the start of the case.
-    pub start: f64,
-    /// Packets and ends of connections.
-    pub wire: Vec<(f64, WireEvent)>,
-    /// Lines of the broker's log.
-    pub log: Vec<(f64, String)>,
-    /// Fences: begin, end, held.
-    pub fences: Vec<(f64, f64, bool)>,
 }
 
 impl Run {
@@ -126,9 +126,21 @@ impl Entry {
 
     /// True if there is something to look at: not simply passed in every run.
     pub fn is_remarkable(&self, runs: usize) -> bool {
-        let plain = |one: &Outcome| one.verdict == Verdict::Passed && !one.unmet;
-        !(0..runs).all(|run| self.outcome(run).is_some_and(plain))
+        !(0..runs).all(|run| self.outcome(run).is_some_and(is_plain))
     }
+
+    /// Roughly the bytes that it takes in a page to list it.
+    fn cost(&self, id: &CaseId, runs: usize) -> usize {
+        let whys = self.outcomes.iter().flatten().filter_map(|one| one.why.as_ref());
+        let why: usize = whys.map(|why| 200 + why.expected.len() + why.actual.len()).sum();
+        let name = key(id).len();
+        400 + 3 * name + 2 * self.info.title.len() + runs * (200 + name) + why
+    }
+}
+
+/// Simply passed.
+fn is_plain(outcome: &Outcome) -> bool {
+    outcome.verdict == Verdict::Passed && !outcome.unmet
 }
 
 /// The case that a row belongs to.
@@ -162,9 +174,11 @@ impl Book {
         run.seconds = run.seconds.max(event.at);
         match &event.kind {
             EventKind::CaseStarted { case, source, statements } => {
-                run.open.push(case.id.clone());
                 let id = without_row(&case.id);
-                self.tapes.entry((id.clone(), number)).or_default().start = event.at;
+                run.open.push(id.clone());
+                let open = &run.open;
+                self.tapes.close(|(case, of)| *of < number || !open.contains(case));
+                self.tapes.open((id.clone(), number)).start = event.at;
                 for (statement, text) in statements {
                     let key = (case.protocol.clone(), statement.clone());
                     self.statements.entry(key).or_insert_with(|| text.clone());
@@ -173,10 +187,10 @@ impl Book {
                     self.sources.entry(id).or_insert_with(|| source.clone());
                 }
             }
-            EventKind::Wire { case, wire } => self.tape(case).wire.push((event.at, wire.clone())),
-            EventKind::BrokerLog { case, line } => self.tape(case).log.push((event.at, line.clone())),
+            EventKind::Wire { case, wire } => self.tape(case).packet(event.at, wire),
+            EventKind::BrokerLog { case, line } => self.tape(case).line(event.at, line),
             EventKind::Fence { case, since, held } => {
-                self.tape(case).fences.push((*since, event.at, *held));
+                self.tape(case).fence(*since, event.at, *held);
             }
             EventKind::Note { text } => run.notes.push(text.clone()),
             EventKind::CaseFinished { outcome } => self.finished(outcome),
@@ -203,15 +217,18 @@ impl Book {
 
     fn tape(&mut self, case: &CaseId) -> &mut Tape {
         let number = self.runs.len().saturating_sub(1);
-        self.tapes.entry((without_row(case), number)).or_default()
+        self.tapes.open((without_row(case), number))
     }
 
     fn finished(&mut self, outcome: &Outcome) {
         let number = self.runs.len().saturating_sub(1);
         let id = &outcome.case.id;
+        let case = without_row(id);
         if let Some(run) = self.runs.last_mut() {
             *run.counts.entry(outcome.verdict).or_default() += 1;
-            let case = without_row(id);
+            if outcome.unmet && outcome.verdict == Verdict::Passed {
+                run.unmet += 1;
+            }
             run.open.retain(|open| *open != case);
         }
         let entry = self
@@ -221,7 +238,18 @@ impl Book {
         if entry.outcomes.len() <= number {
             entry.outcomes.resize(number + 1, None);
         }
-        entry.outcomes[number] = Some(outcome.clone());
+        let mut kept = outcome.clone();
+        if is_plain(outcome) {
+            // All else stands in the entry.
+            kept.case = CaseInfo { id: id.clone(), level: outcome.case.level, ..CaseInfo::default() };
+        } else {
+            self.tapes.remark((case, number));
+            self.explained += 1;
+        }
+        if let Some(why) = kept.why.as_mut().filter(|_| self.explained > EXPLAINED) {
+            (why.packets, why.came) = (Vec::new(), Vec::new());
+        }
+        entry.outcomes[number] = Some(kept);
     }
 
     /// Puts cases into the order of their files, whatever order they ran in.
@@ -241,6 +269,39 @@ impl Book {
             let line = lines.get(&without_row(id)).copied().unwrap_or_default();
             (id.file.clone(), line, id.scenario.clone(), id.row, id.variant.clone())
         });
+    }
+
+    /// Lists as many cases as there is room for, in bytes of the page; those that did not simply pass
+    /// first.
+    pub fn list(&mut self, room: usize) {
+        let runs = self.runs.len();
+        let mut used = 0;
+        let mut is_listed = vec![false; self.cases.len()];
+        for remarkable in [true, false] {
+            for ((id, entry), is_listed) in self.cases.iter().zip(&mut is_listed) {
+                if entry.is_remarkable(runs) == remarkable {
+                    used += entry.cost(id, runs);
+                    *is_listed = used <= room;
+                }
+            }
+        }
+        self.unlisted.clear();
+        let mut others = IndexMap::new();
+        let mut listed = IndexMap::new();
+        for ((id, entry), is_listed) in std::mem::take(&mut self.cases).into_iter().zip(is_listed) {
+            if is_listed {
+                listed.insert(id, entry);
+                continue;
+            }
+            let counts = self.unlisted.entry(id.file.clone()).or_default();
+            for outcome in entry.outcomes.iter().flatten() {
+                *counts.entry(outcome.verdict).or_default() += 1;
+            }
+            others.insert(id, entry);
+        }
+        self.listed = listed.len();
+        listed.extend(others);
+        self.cases = listed;
     }
 
     /// All that ended so, in any run: case and run.

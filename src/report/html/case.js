@@ -77,6 +77,10 @@ function reasons(end) {
     say('hint', end.why.hint);
   }
   for (const note of end.notes || []) say('note', note);
+  if (end.why && end.why.packets) {
+    const lines = end.why.packets.map((line, index) => el('span', { class: (end.why.instead || []).includes(index) ? 'came' : '' }, texts[line], '\n'));
+    list.push(el('dt', {}, 'packets'), el('dd', {}, el('pre', { class: 'packets' }, lines)));
+  }
   if (end.again !== undefined) {
     const copy = el('button', { type: 'button', onclick: () => copyText(texts[end.again], copy) }, 'copy');
     list.push(el('dt', {}, 'again'), el('dd', {}, el('code', {}, texts[end.again]), ' ', copy));

@@ -26,6 +26,9 @@ fn order(id: &str) -> Order {
     (name.to_owned(), numbers.filter_map(|part| part.parse().ok()).collect())
 }
 
+/// Bytes of the section.
+const LONGEST: usize = 1_000_000;
+
 /// What covers a statement.
 #[derive(Default)]
 struct Cover<'a> {
@@ -78,10 +81,21 @@ pub fn section(book: &Book) -> String {
             html(title),
             plural(rows.len(), "statement"),
         );
+        let mut missing = 0;
         for (id, cover) in rows {
-            out.push_str(&row(book, protocol, id, cover));
+            let row = row(book, protocol, id, cover);
+            if missing > 0 || out.len() + row.len() > LONGEST {
+                missing += 1;
+            } else {
+                out.push_str(&row);
+            }
         }
-        out.push_str("</tbody></table></details>\n");
+        out.push_str("</tbody></table>");
+        if missing > 0 {
+            let more = plural(missing, "more statement");
+            let _ = write!(out, "<p class=\"leftout\">{more} left out to keep this page small.</p>");
+        }
+        out.push_str("</details>\n");
     }
     out.push_str("</div></section>\n");
     out

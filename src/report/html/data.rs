@@ -13,59 +13,12 @@ use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::book::{Book, Entry, Run, Tape, without_row};
+use super::book::{Book, Entry, Run, VERDICTS, without_row};
 use super::matrix::{key, letter};
+use super::tape::{Cut, Detail, LEVELS, Names, PLAIN, Packet, Tape};
 use super::visible;
 use crate::record::{CaseId, Excerpt, Explanation, Outcome, Place, WireSide};
 use crate::report::failure;
-
-/// How much of a tape is kept.
-#[derive(Debug, Clone, Copy)]
-struct Detail {
-    /// Packets; of a longer tape the first and the last.
-    packets: usize,
-    /// Bytes of a packet.
-    bytes: usize,
-    /// Lines of the broker's log.
-    log: usize,
-}
-
-const FULL: Detail = Detail { packets: 4000, bytes: 4096, log: 2000 };
-const PLAIN: Detail = Detail { packets: 400, bytes: 256, log: 200 };
-const LITTLE: Detail = Detail { packets: 300, bytes: 64, log: 100 };
-
-/// From all to least: what is kept of remarkable cases and of those that passed, and how that is told.
-const LEVELS: &[(Detail, Detail, Option<&str>)] = &[
-    (FULL, PLAIN, None),
-    (
-        FULL,
-        Detail { log: 0, ..PLAIN },
-        Some("To keep this page small, it holds no broker's log of cases that passed."),
-    ),
-    (
-        FULL,
-        Detail { bytes: 0, log: 0, ..PLAIN },
-        Some("To keep this page small, it holds no bytes and no broker's log of cases that passed."),
-    ),
-    (
-        FULL,
-        Detail { packets: 24, bytes: 0, log: 0 },
-        Some("To keep this page small, it holds only the first and last packets of cases that passed."),
-    ),
-    (FULL, NOTHING, Some("To keep this page small, it holds no packets of cases that passed.")),
-    (
-        LITTLE,
-        NOTHING,
-        Some("To keep this page small, it holds no packets of cases that passed, and not all of others."),
-    ),
-    (
-        Detail { packets: 40, bytes: 16, log: 20 },
-        NOTHING,
-        Some("To keep this page small, it holds no packets of cases that passed, and few of others."),
-    ),
-    (NOTHING, NOTHING, Some("There is so much of it that this page holds no packets at all.")),
-];
-const NOTHING: Detail = Detail { packets: 0, bytes: 0, log: 0 };
 
 /// The data of a page.
 pub struct Data {
@@ -75,18 +28,15 @@ pub struct Data {
     pub left_out: Option<&'static str>,
 }
 
-/// The data in at most `room` bytes, if that can be.
-pub fn data(book: &Book, room: usize) -> io::Result<Data> {
-    let mut last = None;
-    for (remarkable, passed, left_out) in LEVELS {
+/// The data in at most `room` bytes; what it lacks for that is said. `None` if that cannot be.
+pub fn data(book: &Book, room: usize) -> io::Result<Option<Data>> {
+    for (remarkable, passed, left_out) in &LEVELS[book.tapes.level()..] {
         let json = embedded(&Document::new(book, *remarkable, *passed))?;
-        let fits = json.len() <= room;
-        last = Some(Data { json, left_out: *left_out });
-        if fits {
-            break;
+        if json.len() <= room {
+            return Ok(Some(Data { json, left_out: *left_out }));
         }
     }
-    last.ok_or_else(|| io::Error::other("no level of detail"))
+    Ok(None)
 }
 
 /// JSON without anything that HTML or JavaScript could take for something else. Those characters stand
@@ -131,6 +81,8 @@ struct Document {
     tapes: Vec<TapeData>,
     /// First line and text.
     sources: Vec<(usize, String)>,
+    /// All outcomes by verdict, those of cases too that are not listed.
+    counts: BTreeMap<&'static str, usize>,
     left_out: bool,
 }
 
@@ -188,7 +140,12 @@ struct WhyData {
     hint: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<PlaceData>,
+    /// Its packets, where they are not on the tape.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     packets: Vec<usize>,
+    /// Which of those came instead of what was expected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    instead: Vec<usize>,
     /// Packets of the tape that are named in the explanation.
     named: Vec<usize>,
     /// Those that should not have come.
@@ -224,6 +181,7 @@ struct Maker<'b> {
     texts: Texts,
     tapes: Vec<TapeData>,
     made: BTreeMap<(CaseId, usize), usize>,
+    names: BTreeMap<(CaseId, usize), Names>,
     sources: Vec<(usize, String)>,
     source_of: BTreeMap<CaseId, usize>,
     known_sources: BTreeMap<(String, usize), usize>,
@@ -236,18 +194,20 @@ impl Document {
             texts: Texts::default(),
             tapes: Vec::new(),
             made: BTreeMap::new(),
+            names: BTreeMap::new(),
             sources: Vec::new(),
             source_of: BTreeMap::new(),
             known_sources: BTreeMap::new(),
         };
         maker.tapes(remarkable, passed);
-        let cases = book.cases.iter().map(|(id, entry)| maker.case(id, entry)).collect();
+        let cases = book.cases.iter().take(book.listed).map(|(id, entry)| maker.case(id, entry)).collect();
         Self {
             cases,
             texts: maker.texts.0.into_keys().collect(),
             runs: book.runs.iter().map(|run: &Run| RunData { target: visible(&run.target) }).collect(),
             tapes: maker.tapes,
             sources: maker.sources,
+            counts: counts(book),
             left_out: passed.packets < PLAIN.packets,
         }
     }
@@ -259,11 +219,13 @@ impl Maker<'_> {
         let book = self.book;
         let runs = book.runs.len();
         let mut matters: BTreeMap<CaseId, bool> = BTreeMap::new();
-        for (id, entry) in &book.cases {
+        for (id, entry) in book.cases.iter().take(book.listed) {
             *matters.entry(without_row(id)).or_default() |= entry.is_remarkable(runs);
         }
-        for ((id, run), tape) in &book.tapes {
-            let detail = if matters.get(id).copied().unwrap_or(true) { remarkable } else { passed };
+        for ((id, run), tape) in book.tapes.iter() {
+            // Of a case that is not listed nobody can ask for them; one that never ended is not in the list.
+            let Some(matters) = matters.get(id) else { continue };
+            let detail = if *matters { remarkable } else { passed };
             if detail.packets == 0 || (tape.wire.is_empty() && tape.log.is_empty()) {
                 continue;
             }
@@ -275,28 +237,29 @@ impl Maker<'_> {
 
     fn tape(&mut self, tape: &Tape, detail: Detail) -> TapeData {
         let micros = |at: f64| micros(at - tape.start);
-        let gap = Gap::of(tape.wire.len(), detail.packets);
-        let kept = tape.wire.iter().enumerate().filter(|(index, _)| gap.kept(*index).is_some());
+        let cut = Cut::of(tape.wire.len(), detail.packets);
+        let kept = tape.wire.iter().enumerate().filter(|(index, _)| cut.kept(*index).is_some());
         let wire = kept
-            .map(|(_, (at, wire))| {
-                let bytes = wire.bytes.as_ref().filter(|_| detail.bytes > 0);
+            .map(|(_, packet)| {
+                let bytes = packet.bytes.as_ref().filter(|_| detail.bytes > 0);
                 (
-                    micros(*at),
-                    self.texts.seen(&wire.client),
-                    wire.conn,
-                    side(wire.side),
-                    self.texts.seen(&wire.line),
-                    bytes.map(|bytes| self.texts.number(base64(bytes, detail.bytes))),
+                    micros(packet.at),
+                    self.texts.seen(&packet.client),
+                    packet.conn,
+                    side(packet.side),
+                    self.texts.seen(&packet.line),
+                    bytes.map(|bytes| self.texts.number(base64(bytes, detail.bytes, packet.size))),
                 )
             })
             .collect();
+        let gap = if cut.left_out > 0 { (cut.at, tape.gap.1 + cut.left_out) } else { tape.gap };
         let log = tape.log.iter().take(detail.log);
         TapeData {
             wire,
             log: log.map(|(at, line)| (micros(*at), self.texts.seen(line))).collect(),
             fences: tape.fences.iter().map(|(a, b, held)| (micros(*a), micros(*b), *held)).collect(),
-            gap: (gap.left_out > 0).then_some((gap.at, gap.left_out)),
-            log_gap: tape.log.len().saturating_sub(detail.log),
+            gap: (gap.1 > 0).then_some(gap),
+            log_gap: tape.log_gap + tape.log.len().saturating_sub(detail.log),
         }
     }
 
@@ -358,20 +321,34 @@ impl Maker<'_> {
     }
 
     fn why(&mut self, case: &(CaseId, usize), why: &Explanation) -> WhyData {
-        let tape = self.book.tapes.get(case);
-        let kept = self.made.get(case).and_then(|number| self.tapes.get(*number)).map(|tape| tape.wire.len());
-        let gap = Gap::of(tape.map_or(0, |tape| tape.wire.len()), kept.unwrap_or(0));
-        let found = tape.map(|tape| found(tape, why)).unwrap_or_default();
-        let kept = |all: Vec<usize>| all.into_iter().filter_map(|index| gap.kept(index)).collect();
+        let found = self.found(case, why);
+        // What the tape does not show is told beside it.
+        let missing = found.named.is_empty() || found.came.len() < why.came.len();
+        let told: &[String] = if missing { &why.packets } else { &[] };
+        let instead = told.iter().enumerate().filter(|(_, line)| why.came.contains(line));
         WhyData {
+            instead: instead.map(|(index, _)| index).collect(),
             expected: self.texts.seen(&why.expected),
             actual: self.texts.seen(&why.actual),
             hint: why.hint.as_ref().map(|hint| self.texts.seen(hint)),
             place: why.place.as_ref().map(|place| self.place(place)),
-            packets: why.packets.iter().map(|line| self.texts.seen(line)).collect(),
-            named: kept(found.named),
-            came: kept(found.came),
+            packets: told.iter().map(|line| self.texts.seen(line)).collect(),
+            named: found.named,
+            came: found.came,
         }
+    }
+
+    /// Which packets of what is shown of a tape an explanation is about.
+    fn found(&mut self, case: &(CaseId, usize), why: &Explanation) -> Found {
+        let Some(shown) = self.made.get(case).and_then(|number| self.tapes.get(*number)) else {
+            return Found::default();
+        };
+        let Some(tape) = self.book.tapes.get(case) else { return Found::default() };
+        let names = self.names.entry(case.clone()).or_insert_with(|| tape.names());
+        let found = found(&tape.wire, names, why);
+        let cut = Cut::of(tape.wire.len(), shown.wire.len());
+        let kept = |all: Vec<usize>| all.into_iter().filter_map(|index| cut.kept(index)).collect();
+        Found { named: kept(found.named), came: kept(found.came) }
     }
 
     fn place(&mut self, place: &Place) -> PlaceData {
@@ -390,67 +367,54 @@ struct Found {
 }
 
 /// Packets are named by their text; the latest of several with the same text is meant.
-fn found(tape: &Tape, why: &Explanation) -> Found {
-    let lines: Vec<String> = tape.wire.iter().map(|(_, wire)| wire.print()).collect();
-    let mut end = lines.len();
+fn found(wire: &[Packet], index: &Names, why: &Explanation) -> Found {
+    let mut end = wire.len();
     let mut named = Vec::new();
     for packet in why.packets.iter().rev() {
-        if let Some(index) = lines[..end].iter().rposition(|line| line == packet) {
-            named.push(index);
-            end = index;
+        if let Some(index) = index.of(packet).iter().rev().find(|index| **index < end) {
+            named.push(*index);
+            end = *index;
         }
     }
     named.reverse();
-    let last = named.last().map_or(lines.len(), |last| last + 1);
+    let last = named.last().map_or(wire.len(), |last| last + 1);
     let mut came: Vec<usize> = Vec::new();
     for packet in why.came.iter().rev() {
-        let free = |index: &usize| !came.contains(index) && lines[*index] == *packet;
+        let free = |index: &&usize| !came.contains(index);
+        let (before, after): (Vec<usize>, Vec<usize>) = index.of(packet).iter().partition(|at| **at < last);
         // One that came after the explanation's last packet is better than none.
-        let index = (0..last).rev().find(free).or_else(|| (last..lines.len()).find(free));
+        let index = before.iter().rev().find(free).or_else(|| after.iter().find(free));
         came.extend(index);
     }
     if came.is_empty() {
-        came.extend(answer(tape, why, last));
+        came.extend(answer(&wire[..last], why));
     }
     came.sort_unstable();
     Found { named, came }
 }
 
 /// The packet that an explanation names by its kind alone: `SUBACK 0x80`.
-fn answer(tape: &Tape, why: &Explanation, last: usize) -> Option<usize> {
+fn answer(wire: &[Packet], why: &Explanation) -> Option<usize> {
     let kind = why.actual.split([' ', ':', ',']).next()?;
     if kind.len() < 4 || !kind.chars().all(|c| c.is_ascii_uppercase()) {
         return None;
     }
-    let is_it = |wire: &crate::record::WireEvent| {
-        wire.side == WireSide::Received && wire.line.split(' ').next() == Some(kind)
-    };
-    tape.wire.iter().take(last).rposition(|(_, wire)| is_it(wire))
+    let is_it =
+        |packet: &Packet| packet.side == WireSide::Received && packet.line.split(' ').next() == Some(kind);
+    wire.iter().rposition(is_it)
 }
 
-/// The middle of a long tape that is left out.
-#[derive(Debug, Clone, Copy)]
-struct Gap {
-    at: usize,
-    left_out: usize,
-}
-
-impl Gap {
-    fn of(all: usize, kept: usize) -> Self {
-        if all <= kept {
-            return Self { at: all, left_out: 0 };
+/// All outcomes by verdict.
+fn counts(book: &Book) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for run in &book.runs {
+        for verdict in VERDICTS {
+            *counts.entry(letter(verdict)).or_default() += run.count(verdict);
         }
-        Self { at: kept / 2, left_out: all - kept }
+        *counts.entry("u").or_default() += run.unmet;
+        *counts.entry("p").or_default() -= run.unmet;
     }
-
-    /// Where a packet of the whole tape is in what was kept.
-    fn kept(self, index: usize) -> Option<usize> {
-        if index < self.at {
-            Some(index)
-        } else {
-            index.checked_sub(self.left_out).filter(|at| *at >= self.at)
-        }
-    }
+    counts
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 stays within the range of i64")]
@@ -467,12 +431,12 @@ fn side(side: WireSide) -> u8 {
     }
 }
 
-/// The first bytes, and behind `~` how many more there are.
-fn base64(bytes: &[u8], most: usize) -> String {
+/// The first bytes of so many, and behind `~` how many more there are.
+fn base64(bytes: &[u8], most: usize, all: usize) -> String {
     let shown = &bytes[..bytes.len().min(most)];
     let mut text = STANDARD.encode(shown);
-    if shown.len() < bytes.len() {
-        let _ = write!(text, "~{}", bytes.len() - shown.len());
+    if shown.len() < all {
+        let _ = write!(text, "~{}", all - shown.len());
     }
     text
 }
@@ -482,19 +446,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_tape_keeps_its_ends() {
-        let gap = Gap::of(10, 4);
-        let kept: Vec<_> = (0..10).map(|index| gap.kept(index)).collect();
-        let none = [None; 6];
-        assert_eq!(kept[..2], [Some(0), Some(1)]);
-        assert_eq!(kept[2..8], none);
-        assert_eq!(kept[8..], [Some(2), Some(3)]);
-        assert!((0..3).all(|index| Gap::of(3, 4).kept(index) == Some(index)));
-    }
-
-    #[test]
     fn long_things_say_how_much_more_there_is() {
-        assert_eq!(base64(b"abcd", 3), "YWJj~1");
-        assert_eq!(base64(b"abc", 3), "YWJj");
+        assert_eq!(base64(b"abcd", 3, 4), "YWJj~1");
+        assert_eq!(base64(b"ab", 3, 9), "YWI=~7");
+        assert_eq!(base64(b"abc", 3, 3), "YWJj");
     }
 }

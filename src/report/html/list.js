@@ -30,12 +30,13 @@ function shownCases() {
 function applyFilter() {
   const fitting = new Set(Array.from(data.cases.keys()).filter(fits));
   for (const row of rows) row.node.hidden = !row.cases.some(index => fitting.has(index));
+  const filtered = fitting.size < data.cases.length;
   for (const body of document.querySelectorAll('#matrix tbody')) {
-    body.hidden = !body.querySelector('tr[data-c]:not([hidden])');
+    body.hidden = !body.querySelector('tr[data-c]:not([hidden])') && (filtered || !body.querySelector('.rest'));
   }
   for (const item of document.querySelectorAll('li[data-c]')) item.hidden = !fitting.has(Number(item.dataset.c));
   for (const group of document.querySelectorAll('.cause, .remark')) {
-    group.hidden = !group.querySelector('li[data-c]:not([hidden])');
+    group.hidden = filtered && !group.querySelector('li[data-c]:not([hidden])');
   }
   document.querySelector('#matrix .none').hidden = fitting.size > 0;
   const count = document.getElementById('count');
@@ -59,11 +60,7 @@ function filterChanged() {
 
 function tools() {
   const place = document.getElementById('tools');
-  const counts = {};
-  for (const one of data.cases) for (const end of one.ends) if (end) {
-    const kind = end.unmet ? 'u' : end.verdict;
-    counts[kind] = (counts[kind] || 0) + 1;
-  }
+  const counts = data.counts;
   const names = { f: 'failed', e: 'errored', k: 'known', s: 'skipped', u: 'not met', p: 'passed' };
   const chips = Object.entries(names).filter(([kind]) => counts[kind]).map(([kind, name]) =>
     el('button', { type: 'button', class: 'chip ' + kind, 'data-kind': kind, 'aria-pressed': 'false', onclick: () => toggle(kind) },

@@ -122,7 +122,7 @@ pub fn section(book: &Book) -> String {
     let mut versions: IndexSet<&str> = book.cases.values().map(version).collect();
     versions.sort();
     let mut files: IndexMap<&str, Line<'_>> = IndexMap::new();
-    for (number, (id, _)) in book.cases.iter().enumerate() {
+    for (number, (id, _)) in book.cases.iter().enumerate().take(book.listed) {
         let lines = files.entry(&id.file).or_default();
         lines.entry((&id.scenario, id.row)).or_default().push(number);
     }
@@ -146,10 +146,30 @@ pub fn section(book: &Book) -> String {
         for cases in lines.values() {
             out.push_str(&row(book, cases, &versions));
         }
+        out.push_str(&unlisted(book, file, columns));
         out.push_str("</tbody>\n");
+    }
+    for file in book.unlisted.keys().filter(|file| !files.contains_key(file.as_str())).take(FILES) {
+        let _ = write!(out, "<tbody>{}</tbody>", unlisted(book, file, columns));
     }
     out.push_str("</table></div><p class=\"none\" hidden>No case fits the filter.</p></section>\n");
     out
+}
+
+/// Files of which no case is listed that are named.
+const FILES: usize = 1000;
+
+/// How the cases of a file ended that are not listed.
+fn unlisted(book: &Book, file: &str, columns: usize) -> String {
+    let Some(counts) = book.unlisted.get(file) else { return String::new() };
+    let counts: Vec<_> =
+        VERDICTS.iter().filter_map(|verdict| Some(format!("{} {verdict}", counts.get(verdict)?))).collect();
+    format!(
+        "<tr class=\"rest\"><td colspan=\"{}\">… and in {}, not listed to keep this page small: {}</td></tr>\n",
+        columns + 1,
+        html(file),
+        counts.join(", ")
+    )
 }
 
 fn head(book: &Book, versions: &IndexSet<&str>) -> String {

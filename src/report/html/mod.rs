@@ -11,12 +11,13 @@ mod coverage;
 mod data;
 mod matrix;
 mod page;
+mod tape;
 
 use std::io;
 
 use super::{Output, Report};
 use crate::record::Event;
-use crate::text::{cut_line, escape};
+use crate::text::{cut_line, escape, plural};
 use book::Book;
 
 /// The HTML report; written when the last run has ended.
@@ -40,7 +41,8 @@ impl Report for Html {
 
     fn finish(&mut self) -> io::Result<()> {
         self.book.sort();
-        let text = page::page(&self.book)?;
+        self.book.tapes.close(|_| true);
+        let text = page::page(&mut self.book)?;
         self.out.write_all(text.as_bytes())?;
         self.out.flush()
     }
@@ -48,11 +50,18 @@ impl Report for Html {
 
 /// Characters of a line that are shown: a topic may have 65,535 bytes.
 const LINE: usize = 600;
+/// Lines of a text that are shown: a table may have 50,000.
+const LINES: usize = 400;
 
 /// Text as a person may see it, line by line: what could fool the eye becomes visible.
 fn visible(text: &str) -> String {
-    let lines: Vec<_> =
-        text.trim_end().lines().map(|line| escape(&cut_line(line, LINE).replace('\t', "    "))).collect();
+    let all = text.trim_end().lines();
+    let mut lines: Vec<_> =
+        all.clone().take(LINES).map(|line| escape(&cut_line(line, LINE).replace('\t', "    "))).collect();
+    let more = all.skip(LINES).count();
+    if more > 0 {
+        lines.push(format!("… ({})", plural(more, "more line")));
+    }
     lines.join("\n")
 }
 
@@ -81,6 +90,8 @@ mod tests {
         assert_eq!(html("a\"'<b>&\u{202e}\n\tx"), "a&quot;&#39;&lt;b&gt;&amp;\\u{202e}\n    x");
         assert_eq!(visible("two\r\nlines\n\n"), "two\nlines");
         let long = visible(&("x".repeat(601) + "\ny"));
+        let many = visible(&"x\n".repeat(402));
+        assert!(many.ends_with("x\nx\n… (2 more lines)") && many.lines().count() == 401, "{many}");
         assert!(long.ends_with("x … (1 characters more)\ny") && long.len() < 640, "{long}");
     }
 }

@@ -30,15 +30,37 @@ const SCRIPT: &[&str] = &[
     include_str!("start.js"),
 ];
 
-/// Bytes of a page that should not be passed.
+/// Bytes of a page that are not passed.
 const LARGEST: usize = 4_900_000;
+/// Bytes that the list of cases may take, in the table and in the data.
+const LISTED: usize = 3_000_000;
+/// Bytes of the causes.
+const CAUSES: usize = 800_000;
+/// Bytes of the remarks.
+const REMARKS: usize = 400_000;
+/// Packets of an explanation that are shown.
+const PACKETS: usize = 40;
 /// Causes that are open at first.
 const OPEN: usize = 12;
 /// Cases of a cause, or of a remark, that are named.
 const NAMED: usize = 60;
 
-/// The finished page.
-pub fn page(book: &Book) -> io::Result<String> {
+/// The finished page. Where there is too much for it, fewer cases are listed.
+pub fn page(book: &mut Book) -> io::Result<String> {
+    let mut room = LISTED;
+    loop {
+        book.list(room);
+        let text = attempt(book)?;
+        match text {
+            Some(text) => return Ok(text),
+            None if room > 0 => room = if room < LISTED / 100 { 0 } else { room / 2 },
+            None => return Err(io::Error::other("a page cannot hold what this run says")),
+        }
+    }
+}
+
+/// The page with the cases that are listed, if it is not too large.
+fn attempt(book: &Book) -> io::Result<Option<String>> {
     let causes = causes(book);
     let script = format!("(() => {{\n'use strict';\n{}}})();\n", SCRIPT.concat());
     let policy = format!(
@@ -49,17 +71,15 @@ pub fn page(book: &Book) -> io::Result<String> {
     let overview = overview(book);
     let attention = attention(book, &causes);
     let (matrix, coverage, remarks) = (matrix::section(book), coverage::section(book), remarks(book));
-    let fixed = [STYLE, &script, &overview, &attention, &matrix, &coverage, &remarks];
-    let room = LARGEST.saturating_sub(PAGE.len() + fixed.iter().map(|part| part.len()).sum::<usize>());
-    let data = data::data(book, room)?;
-    let left_out = match data.left_out {
-        Some(text) => format!("<p class=\"leftout\">{}</p>", html(text)),
-        None => String::new(),
-    };
-    let title = format!("{} · mqttlab on {}", headline(book), targets(book));
-    Ok(fill(&[
+    let title = html(&format!("{} · mqttlab on {}", headline(book), targets(book)));
+    let fixed = [PAGE, STYLE, &script, &policy, &overview, &attention, &matrix, &coverage, &remarks, &title];
+    let room = LARGEST.checked_sub(fixed.iter().map(|part| part.len()).sum::<usize>());
+    let Some(room) = room else { return Ok(None) };
+    let Some(data) = data::data(book, room)? else { return Ok(None) };
+    let left_out = left_out(book, data.left_out);
+    Ok(Some(fill(&[
         ("policy", &policy),
-        ("title", &html(&title)),
+        ("title", &title),
         ("style", STYLE),
         ("overview", &overview),
         ("left-out", &left_out),
@@ -69,7 +89,53 @@ pub fn page(book: &Book) -> io::Result<String> {
         ("coverage", &coverage),
         ("data", &data.json),
         ("script", &script),
-    ]))
+    ])))
+}
+
+/// What this page lacks, and where it is.
+fn left_out(book: &Book, packets: Option<&str>) -> String {
+    let mut text = packets.unwrap_or_default().to_owned();
+    let missing = book.cases.len() - book.listed;
+    if missing > 0 {
+        let all = plural(book.cases.len(), "case");
+        let _ = write!(text, " Of {all} {missing} are not listed; what passed is left out first.");
+    }
+    if text.is_empty() {
+        return text;
+    }
+    format!(
+        "<p class=\"leftout\">{} The JSON log (<code>--report json=FILE</code>) holds all of it.</p>",
+        html(text.trim())
+    )
+}
+
+/// The beginning of a section that may become too long.
+#[derive(Default)]
+struct Bounded {
+    text: String,
+    left_out: usize,
+}
+
+impl Bounded {
+    /// Adds one of several parts, unless the section has so many bytes then.
+    fn add(&mut self, part: &str, most: usize) {
+        if self.left_out > 0 || self.text.len() + part.len() > most {
+            self.left_out += 1;
+        } else {
+            self.text.push_str(part);
+        }
+    }
+
+    fn finish(mut self, noun: &str) -> String {
+        if self.left_out > 0 {
+            let _ = writeln!(
+                self.text,
+                "<p class=\"leftout\">To keep this page small, {} more are not in it; the JSON log has them.</p>",
+                plural(self.left_out, noun)
+            );
+        }
+        self.text
+    }
 }
 
 fn hash(text: &str) -> String {
@@ -206,50 +272,56 @@ fn attention(book: &Book, causes: &[Cause]) -> String {
     if causes.is_empty() {
         return String::new();
     }
-    let mut out = format!(
-        "<section id=\"attention\"><h2>Needs attention <small>{}</small></h2>\n",
-        plural(causes.len(), "cause")
-    );
+    let mut parts = Bounded::default();
     for (number, cause) in causes.iter().enumerate() {
-        let open = if number < OPEN { " open" } else { "" };
-        let (name, sentence) = match &cause.statement {
-            Some((protocol, id)) => {
-                (format!("<code>{}</code> <small>MQTT {}</small> ", html(id), html(protocol)), "")
-            }
-            None => (String::new(), cause.sentence.lines().next().unwrap_or_default()),
-        };
-        let _ = writeln!(
-            out,
-            "<details class=\"cause {}\"{open}><summary><span class=\"m {}\">{}</span> {name}<b>{}</b> \
-             <small>{}</small></summary>",
-            letter(cause.verdict),
-            letter(cause.verdict),
-            sign(cause.verdict, false),
-            html(sentence),
-            plural(cause.items.len(), "case"),
-        );
-        let sample = cause.items.first().and_then(|(case, run)| {
-            let (_, entry) = book.cases.get_index(*case)?;
-            Some((entry.outcome(*run)?, book.runs.get(*run)?))
-        });
-        if let Some((outcome, run)) = sample {
-            out.push_str(&explained(outcome, &run.context));
-        }
-        out.push_str(&named(book, &cause.items));
-        out.push_str("</details>\n");
+        parts.add(&one_cause(book, cause, number < OPEN), CAUSES);
     }
-    out.push_str("</section>\n");
-    out
+    format!(
+        "<section id=\"attention\"><h2>Needs attention <small>{}</small></h2>\n{}</section>\n",
+        plural(causes.len(), "cause"),
+        parts.finish("cause")
+    )
+}
+
+fn one_cause(book: &Book, cause: &Cause, is_open: bool) -> String {
+    let (name, sentence) = match &cause.statement {
+        Some((protocol, id)) => {
+            (format!("<code>{}</code> <small>MQTT {}</small> ", html(id), html(protocol)), "")
+        }
+        None => (String::new(), cause.sentence.lines().next().unwrap_or_default()),
+    };
+    let mut out = format!(
+        "<details class=\"cause {}\"{}><summary><span class=\"m {}\">{}</span> {name}<b>{}</b> \
+         <small>{}</small></summary>\n",
+        letter(cause.verdict),
+        if is_open { " open" } else { "" },
+        letter(cause.verdict),
+        sign(cause.verdict, false),
+        html(sentence),
+        plural(cause.items.len(), "case"),
+    );
+    let sample = cause.items.first().and_then(|(case, run)| {
+        let (_, entry) = book.cases.get_index(*case)?;
+        Some((entry.outcome(*run)?, book.runs.get(*run)?))
+    });
+    if let Some((outcome, run)) = sample {
+        out.push_str(&explained(outcome, &run.context));
+    }
+    out.push_str(&named(book, &cause.items));
+    out + "</details>\n"
 }
 
 /// Case after case, each with its mark.
 fn named(book: &Book, items: &[(usize, usize)]) -> String {
     let several = book.runs.len() > 1;
     let mut out = String::from("<ul class=\"cases\">");
-    for (case, run) in items.iter().take(NAMED) {
+    let listed = items.iter().filter(|(case, _)| *case < book.listed).take(NAMED);
+    let mut count = 0;
+    for (case, run) in listed {
         let Some((id, entry)) = book.cases.get_index(*case) else { continue };
         let Some(outcome) = entry.outcome(*run) else { continue };
         let target = book.runs.get(*run).filter(|_| several).map(|run| html(&run.target));
+        count += 1;
         let _ = writeln!(
             out,
             "<li data-c=\"{case}\">{} <a href=\"{}\">{}</a> {}{}</li>",
@@ -260,11 +332,11 @@ fn named(book: &Book, items: &[(usize, usize)]) -> String {
             target.map(|target| format!(" <small>{target}</small>")).unwrap_or_default(),
         );
     }
-    if items.len() > NAMED {
+    if items.len() > count {
         let _ = write!(
             out,
             "<li>and {}: see the table of all cases</li>",
-            plural(items.len() - NAMED, "more case")
+            plural(items.len() - count, "more case")
         );
     }
     out + "</ul>\n"
@@ -295,7 +367,8 @@ fn explained(outcome: &Outcome, context: &Context) -> String {
     out.push_str("</div>");
     if !why.packets.is_empty() {
         out.push_str("<pre class=\"packets\">");
-        for line in &why.packets {
+        let skipped = why.packets.len().saturating_sub(PACKETS);
+        for line in why.packets.iter().skip(skipped) {
             let class = if why.came.contains(line) { "came" } else { "" };
             let _ = writeln!(out, "<span class=\"{class}\">{}</span>", html(line));
         }
@@ -328,7 +401,7 @@ fn excerpt(place: &Place) -> String {
 
 /// What is worth saying though it is no failure.
 fn remarks(book: &Book) -> String {
-    let mut out = String::new();
+    let mut out = Bounded::default();
     for (verdict, title) in [(Verdict::Known, "Known deviations"), (Verdict::Skipped, "Skipped")] {
         let mut by_reason: IndexMap<&str, Vec<(usize, usize)>> = IndexMap::new();
         for (case, run, outcome) in book.ended_so(verdict) {
@@ -336,7 +409,7 @@ fn remarks(book: &Book) -> String {
             by_reason.entry(reason).or_default().push((case, run));
         }
         for (reason, items) in by_reason {
-            out.push_str(&remark(title, reason, &named(book, &items), items.len()));
+            out.add(&remark(title, reason, &named(book, &items), items.len()), REMARKS);
         }
     }
     let mut by_note: IndexMap<&str, Vec<(usize, usize)>> = IndexMap::new();
@@ -346,18 +419,22 @@ fn remarks(book: &Book) -> String {
         }
     }
     for (note, items) in by_note {
-        out.push_str(&remark("Passed, but", note, &named(book, &items), items.len()));
+        out.add(&remark("Passed, but", note, &named(book, &items), items.len()), REMARKS);
     }
+    // That a run was cut short is said whatever there is besides.
+    let mut ends = String::new();
     for run in &book.runs {
         for note in &run.notes {
-            let _ = writeln!(out, "<p class=\"note\"><b>{}</b> {}</p>", html(&run.target), html(note));
+            let note = format!("<p class=\"note\"><b>{}</b> {}</p>\n", html(&run.target), html(note));
+            out.add(&note, REMARKS);
         }
-        out.push_str(&not_ended(run));
+        ends.push_str(&not_ended(run));
     }
-    if out.is_empty() {
-        return out;
+    let text = out.finish("remark") + &ends;
+    if text.is_empty() {
+        return text;
     }
-    format!("<section id=\"remarks\"><h2>Remarks</h2>\n{out}</section>\n")
+    format!("<section id=\"remarks\"><h2>Remarks</h2>\n{text}</section>\n")
 }
 
 fn remark(title: &str, text: &str, cases: &str, count: usize) -> String {

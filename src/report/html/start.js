@@ -35,6 +35,10 @@ function route() {
     for (const name of ['q', 'verdict', 'tag', 'version']) filter[name] = wanted.get(name) || '';
     filter.differ = wanted.get('differ') === '1';
   }
+  // A link of another run, or to a case that is not listed.
+  const missing = document.getElementById('missing');
+  missing.hidden = !wanted.has('case');
+  missing.textContent = wanted.has('case') ? wanted.get('case') + ' is not listed in this page; the JSON log has it if it ran.' : '';
   syncTools();
   applyFilter();
   if (back) {
