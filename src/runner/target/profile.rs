@@ -184,8 +184,8 @@ mod tests {
         assert!(can.contains(&Capability::Retain) && can.contains(&Capability::Qos1));
         assert!(!can.contains(&Capability::Qos2) && !can.contains(&Capability::SubscriptionIds));
         for (key, _) in KEYS {
-            let tried = serde_json::from_str::<Profile>(&format!("{{\"{key}\": 1}}"));
-            let why = tried.expect_err("no key has a number").to_string();
+            let tried = serde_json::from_str::<Profile>(&format!("{{\"{key}\": true}}"));
+            let why = tried.expect_err("no key has a boolean").to_string();
             assert!(!why.contains("unknown field"), "{why}");
         }
     }
