@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep_until, timeout, timeout_at};
 
 use super::options::Options;
+use super::rules::{Offence, Rules};
 use super::state::{Exhausted, Meaning, Session};
-use crate::mqtt::codec::{DecodeError, Decoder, Limits};
+use crate::mqtt::codec::{Decoder, Limits};
 use crate::mqtt::packet::{ConnAck, Disconnect, Publish, Subscribe, Unsubscribe};
 use crate::mqtt::{Packet, PacketId, ProtocolVersion, ReasonCode};
 use crate::net::framed::{Closed, Framed, Progress};
@@ -20,6 +21,8 @@ use crate::net::{ConnectError, Endpoint, Transport};
 
 /// Events that are kept while a waiting call waits for another one.
 const STASH: usize = 100_000;
+/// How long a broker that is left may take to hear why.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What the broker did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +33,9 @@ pub enum Event {
     Repeated(Publish),
     /// It ended the connection. Comes again at every further call.
     Closed(Closed),
-    /// It sent bytes that are no packet. Nothing more can be read; comes again at every call.
-    Malformed(DecodeError),
+    /// It sent bytes that are no packet, or a packet that no client may let pass: the client gave the
+    /// connection up. Comes again at every call.
+    Malformed(Offence),
 }
 
 /// Why there is no accepted connection.
@@ -49,9 +53,9 @@ pub enum ConnectFailure {
     /// The end instead of CONNACK.
     #[error("{0} before CONNACK")]
     Closed(Closed),
-    /// Bytes that are no packet instead of CONNACK.
+    /// No packet instead of CONNACK, or a CONNACK that no client may let pass.
     #[error("{0}")]
-    Malformed(Box<DecodeError>),
+    Malformed(Box<Offence>),
     /// Nothing within [`Options::connect_timeout`].
     #[error("no answer in time")]
     TimedOut,
@@ -63,9 +67,9 @@ pub enum Lost {
     /// The connection ended first.
     #[error("{0}")]
     Closed(Closed),
-    /// Bytes came that are no packet.
+    /// What came made the client give the connection up.
     #[error("{0}")]
-    Malformed(DecodeError),
+    Malformed(Offence),
     /// 65,535 requests are under way.
     #[error("{0}")]
     Exhausted(#[from] Exhausted),
@@ -84,11 +88,15 @@ pub struct Client {
     version: ProtocolVersion,
     raw: bool,
     auto_ping: bool,
+    /// What is not let pass; a raw client lets all pass.
+    rules: Option<Rules>,
     session: Session,
     /// The packets that completed requests nobody has asked for yet.
     outcomes: BTreeMap<PacketId, Packet>,
     stash: VecDeque<Event>,
     end: Option<Event>,
+    /// What it gives the connection up for, while the broker is told, and how long that may take.
+    leaving: Option<(Offence, Instant)>,
     /// Reused for what the session wants sent.
     out: Vec<Packet>,
 }
@@ -104,18 +112,22 @@ impl Client {
         let version = options.connect.version;
         let connecting = timeout(options.connect_timeout, endpoint.connect());
         let transport = connecting.await.map_err(|_| ConnectFailure::TimedOut)??;
-        let framed = Framed::new(transport, Decoder::client(version, options.limits)).with_tap(tap);
+        let rules = (!options.raw).then(|| Rules::of(&options.connect, options.limits));
+        let limits = rules.as_ref().map_or(options.limits, Rules::limits);
+        let framed = Framed::new(transport, Decoder::client(version, limits)).with_tap(tap);
         let mut session = session;
-        session.connecting(version, options.connect.keep_alive, Instant::now().into_std());
+        session.connecting(&options.connect, Instant::now().into_std());
         Ok(Self {
             framed,
             version,
             raw: options.raw,
             auto_ping: options.auto_ping && !options.raw,
+            rules,
             session,
             outcomes: BTreeMap::new(),
             stash: VecDeque::new(),
             end: None,
+            leaving: None,
             out: Vec::new(),
         })
     }
@@ -127,10 +139,12 @@ impl Client {
             version: ProtocolVersion::default(),
             raw: true,
             auto_ping: false,
+            rules: None,
             session: Session::default(),
             outcomes: BTreeMap::new(),
             stash: VecDeque::new(),
             end: None,
+            leaving: None,
             out: Vec::new(),
         }
     }
@@ -366,13 +380,24 @@ impl Client {
             if let Some(end) = &self.end {
                 return Some(end.clone());
             }
-            match self.framed.decode() {
-                Ok(Some((packet, _))) => return Some(self.digest(packet)),
-                Ok(None) => {}
-                Err(error) => {
-                    self.end = Some(Event::Malformed(error));
-                    continue;
+            if let Some((offence, until)) = &self.leaving {
+                let told = self.framed.pending() == 0
+                    || !matches!(timeout_at(*until, self.framed.progress(false)).await, Ok(Ok(_)));
+                if told {
+                    self.end = Some(Event::Malformed(offence.clone()));
                 }
+                continue;
+            }
+            match self.framed.decode() {
+                Ok(Some((packet, _))) => match self.digest(packet) {
+                    Ok(event) => return Some(event),
+                    Err(offence) => self.give_up(offence),
+                },
+                Ok(None) => {}
+                Err(error) => self.give_up(error.into()),
+            }
+            if self.leaving.is_some() {
+                continue;
             }
             if until == Until::Written && self.framed.pending() == 0 {
                 return None;
@@ -401,22 +426,33 @@ impl Client {
         self.end = Some(Event::Closed(closed));
     }
 
+    /// The broker did what no client lets pass: a 5.0 broker is told why before the end [U5-4.13.1-2].
+    fn give_up(&mut self, offence: Offence) {
+        if self.rules.is_some() && self.version.is_v5() {
+            self.send(&Packet::Disconnect(Disconnect { reason: offence.reason, ..Disconnect::default() }));
+        }
+        self.leaving = Some((offence, Instant::now() + FAREWELL));
+    }
+
     /// Lets the session see a packet and queues its answers.
-    fn digest(&mut self, packet: Packet) -> Event {
+    fn digest(&mut self, mut packet: Packet) -> Result<Event, Offence> {
+        if let Some(rules) = &mut self.rules {
+            rules.judge(&mut packet)?;
+        }
         let meaning = self.session.receive(&packet, &mut self.out);
         if self.raw {
             // Publications that the window held back go out, answers do not.
             self.out.retain(|packet| matches!(packet, Packet::Publish(_)));
         }
         self.push_out();
-        match (meaning, packet) {
+        Ok(match (meaning, packet) {
             (Meaning::Repeat, Packet::Publish(publish)) if !self.raw => Event::Repeated(publish),
             (Meaning::Completes(id), packet) => {
                 self.outcomes.insert(id, packet.clone());
                 Event::Packet(packet)
             }
             (_, packet) => Event::Packet(packet),
-        }
+        })
     }
 }
 
@@ -437,7 +473,6 @@ async fn until_due(due: Option<std::time::Instant>) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use tokio::time::Duration;
 
     use super::*;
     use crate::mqtt::codec::Limits;

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::mqtt::packet::{Ack, ConnAck, PacketType, Publish, Subscribe, Unsubscribe};
-use crate::mqtt::{Packet, PacketId, ProtocolVersion, QoS};
+use crate::mqtt::packet::{Ack, ConnAck, Connect, PacketType, Publish, Subscribe, Unsubscribe};
+use crate::mqtt::{Packet, PacketId, ProtocolVersion, QoS, ReasonCode};
 
 /// Unacknowledged publications that a 3.1 or 3.1.1 broker is given at once. The standard has no
 /// number; this is mosquitto's (`max_inflight_messages`), beyond which it may hold back.
@@ -68,14 +68,26 @@ pub struct Session {
 }
 
 impl Session {
-    /// A connection begins: CONNECT with this revision and keep-alive (seconds) was sent.
-    pub fn connecting(&mut self, version: ProtocolVersion, keep_alive: u16, now: Instant) {
-        self.version = version;
+    /// A connection begins with this CONNECT, which is sent now. Asking for a clean start forgets the
+    /// session.
+    pub fn connecting(&mut self, connect: &Connect, now: Instant) {
+        self.version = connect.version;
         self.window = WINDOW_V3;
-        self.keep_alive = Duration::from_secs(keep_alive.into());
+        self.keep_alive = Duration::from_secs(connect.keep_alive.into());
         self.last_sent = Some(now);
         self.pings = 0;
         self.pongs = 0;
+        if connect.clean_start {
+            self.forget(); // [MQTT-3.1.2-6] 5: [MQTT-3.1.2-4]
+        }
+    }
+
+    fn forget(&mut self) {
+        self.pending.clear();
+        self.order.clear();
+        self.held.clear();
+        self.received.clear();
+        self.in_flight = 0;
     }
 
     /// The broker accepted. What was under way is sent again if it still has the session, and
@@ -93,11 +105,7 @@ impl Session {
         if answer.session_present {
             self.resend(out);
         } else {
-            self.pending.clear();
-            self.order.clear();
-            self.held.clear();
-            self.received.clear();
-            self.in_flight = 0;
+            self.forget(); // 5: [MQTT-3.2.2-5]
         }
     }
 
@@ -195,9 +203,9 @@ impl Session {
             Packet::PubRec(ack) => self.receive_pubrec(ack, out),
             Packet::PubComp(ack) => self.complete(ack.id, PacketType::PubComp, out),
             Packet::PubRel(ack) => {
-                self.received.remove(&ack.id);
+                let known = self.received.remove(&ack.id);
                 // [MQTT-4.3.3-2] 5: [MQTT-4.3.3-11]
-                out.push(Packet::PubComp(Ack::success(ack.id)));
+                out.push(Packet::PubComp(self.answer(ack.id, known)));
                 Meaning::Other
             }
             Packet::SubAck(ack) => self.complete(ack.id, PacketType::SubAck, out),
@@ -233,9 +241,18 @@ impl Session {
         {
             self.pending.insert(ack.id, Pending::Released);
         }
+        let known = self.pending.contains_key(&ack.id);
         // [MQTT-4.3.3-1] 5: [MQTT-4.3.3-4]
-        out.push(Packet::PubRel(Ack::success(ack.id)));
+        out.push(Packet::PubRel(self.answer(ack.id, known)));
         Meaning::Other
+    }
+
+    /// 5: [U5-3.6.2-1]: an identifier of nothing is answered as such.
+    fn answer(&self, id: PacketId, known: bool) -> Ack {
+        if known || !self.version.is_v5() {
+            return Ack::success(id);
+        }
+        Ack::with_reason(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND)
     }
 
     /// The end of a request, if `by` is what ends it.
@@ -272,8 +289,11 @@ impl Session {
         while self.in_flight < self.window
             && let Some(id) = self.held.pop_front()
         {
-            let Some(Pending::Held(publish) | Pending::Sent(publish)) = self.pending.remove(&id) else {
-                continue;
+            let publish = match self.pending.remove(&id) {
+                Some(Pending::Held(publish)) => publish,
+                // The window of an earlier connection was larger. [MQTT-3.3.1-1]
+                Some(Pending::Sent(publish)) => Publish { dup: true, ..publish },
+                Some(_) | None => continue,
             };
             self.in_flight += 1;
             out.push(Packet::Publish(publish.clone()));
@@ -331,8 +351,12 @@ mod tests {
 
     fn session(version: ProtocolVersion) -> Session {
         let mut session = Session::default();
-        session.connecting(version, 60, Instant::now());
+        session.connecting(&connect(version, true), Instant::now());
         session
+    }
+
+    fn connect(version: ProtocolVersion, clean_start: bool) -> Connect {
+        Connect { version, clean_start, keep_alive: 60, ..Connect::default() }
     }
 
     fn id(value: u16) -> PacketId {
@@ -399,7 +423,7 @@ mod tests {
         }
         session.receive(&Packet::PubRec(Ack::success(id(1))), &mut out);
         out.clear();
-        session.connecting(ProtocolVersion::V311, 60, Instant::now());
+        session.connecting(&connect(ProtocolVersion::V311, false), Instant::now());
         session.connected(&ConnAck { session_present: true, ..ConnAck::default() }, &mut out);
         assert_eq!(out[0], Packet::PubRel(Ack::success(id(1))));
         assert!(matches!(&out[1], Packet::Publish(again) if again.dup && again.id == Some(id(2))));
@@ -407,6 +431,47 @@ mod tests {
         session.connected(&ConnAck::default(), &mut out);
         assert!(out.is_empty());
         assert_eq!(session.receive(&Packet::PubAck(Ack::success(id(2))), &mut out), Meaning::Other);
+    }
+
+    #[test]
+    fn what_a_smaller_window_holds_back_is_still_sent_again() {
+        let (mut session, mut out) = (session(ProtocolVersion::V5), Vec::new());
+        for _ in 0..2 {
+            session.publish(publish(QoS::AtLeastOnce), &mut out).expect("free");
+        }
+        out.clear();
+        session.connecting(&connect(ProtocolVersion::V5, false), Instant::now());
+        let limit = [crate::mqtt::Property::ReceiveMaximum(1)].into_iter().collect();
+        let answer = ConnAck { session_present: true, properties: limit, ..ConnAck::default() };
+        session.connected(&answer, &mut out);
+        session.receive(&Packet::PubAck(Ack::success(id(1))), &mut out);
+        let again = |at: usize| matches!(&out[at], Packet::Publish(publish) if publish.dup);
+        assert!(out.len() == 2 && again(0) && again(1), "{out:?}");
+    }
+
+    #[test]
+    fn a_clean_start_forgets_whatever_the_broker_says() {
+        let (mut session, mut out) = (session(ProtocolVersion::V311), Vec::new());
+        session.publish(publish(QoS::AtLeastOnce), &mut out).expect("free");
+        let mut incoming = publish(QoS::ExactlyOnce);
+        incoming.id = Some(id(9));
+        session.receive(&Packet::Publish(incoming.clone()), &mut out);
+        out.clear();
+        session.connecting(&connect(ProtocolVersion::V311, true), Instant::now());
+        session.connected(&ConnAck { session_present: true, ..ConnAck::default() }, &mut out);
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(session.receive(&Packet::Publish(incoming), &mut out), Meaning::Other);
+    }
+
+    #[test]
+    fn what_nobody_knows_is_answered_so_in_5_0() {
+        for (version, reason) in [(ProtocolVersion::V311, 0), (ProtocolVersion::V5, 0x92)] {
+            let (mut session, mut out) = (session(version), Vec::new());
+            session.receive(&Packet::PubRel(Ack::success(id(4))), &mut out);
+            session.receive(&Packet::PubRec(Ack::success(id(5))), &mut out);
+            let answer = |id| Ack::with_reason(id, ReasonCode(reason));
+            assert_eq!(out, [Packet::PubComp(answer(id(4))), Packet::PubRel(answer(id(5)))]);
+        }
     }
 
     #[test]

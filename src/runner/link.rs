@@ -309,7 +309,7 @@ async fn serve(mut client: Client, inbox: Inbox, mut commands: Commands, watch: 
                     return client.into_session();
                 }
                 Event::Malformed(error) => {
-                    watch.recorder.ended(&watch.client, "given up: what came is no packet");
+                    watch.recorder.ended(&watch.client, &format!("given up: {error}"));
                     inbox.end(error.to_string(), true);
                     return client.into_session();
                 }

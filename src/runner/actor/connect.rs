@@ -72,7 +72,8 @@ impl Actor<'_> {
         let result = if rumqttc::plays(self.spec, at.context.engine) {
             rumqttc::connect(at, &endpoint, &options, &self.inbox, tap, &self.spec.name).await?
         } else {
-            let session = std::mem::take(&mut self.session);
+            // [MQTT-4.1.0-1]: a connection that does not come to be does not end the session.
+            let session = self.session.clone();
             let connected = Client::connect(&endpoint, &options, session, Some(tap)).await;
             connected.map(|(client, answer)| (self.spawn(at, client), answer))
         };
