@@ -23,6 +23,7 @@ use super::peer::{Doors, Part};
 use super::random::Random;
 use super::recorder::Recorder;
 use super::requirements::missing;
+use super::rumqttc;
 use super::starvation::Starvation;
 use super::table;
 use super::target::{Plan, Target};
@@ -32,7 +33,7 @@ use super::{Clock, RunOptions};
 use crate::check::statements::lookup;
 use crate::record::{CaseId, CaseInfo, Event, EventKind, Explanation, Level, Outcome, Verdict};
 use crate::scenario::op::{Op, Reply, Step, TargetAction};
-use crate::scenario::{self, Body, Case};
+use crate::scenario::{self, Body, Case, Subject};
 
 /// How much later a peer may notice what its client has noticed already.
 const GRACE: Duration = Duration::from_millis(100);
@@ -53,6 +54,16 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Whom `known` names in this case: the broker, or what plays the client that is tested.
+    fn tested(&self, case: &Case) -> &str {
+        let mut clients = case.clients.iter().filter(|client| !client.plays);
+        match case.subject() {
+            Subject::Client if clients.any(|client| rumqttc::plays(client, self.options.engine)) => "rumqttc",
+            Subject::Client => "mqttlab",
+            Subject::Broker | Subject::Bridge => &self.plan.name,
+        }
+    }
+
     /// A broker at an address may have been brought down by the case before: it is asked before each, and
     /// one that does not answer is not judged any more.
     async fn unanswering(&self, target: &Target) -> Option<String> {
@@ -124,7 +135,7 @@ pub async fn run_case(session: &Session<'_>, case: &Case, index: usize, offset: 
     recorder.count(&mut session.findings.lock());
     found.extend(left_out);
     for found in found {
-        let known = judge(case, &session.plan.name, session.options.strict, found, &recorder);
+        let known = judge(case, session.tested(case), session.options.strict, found, &recorder);
         recorder.push(EventKind::CaseFinished { outcome: known });
     }
     recorder.finish()

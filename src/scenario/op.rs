@@ -143,7 +143,7 @@ pub enum Request {
 }
 
 /// What must be answered to a [`Request`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Reply {
     /// A positive acknowledgement; for SUBSCRIBE the QoS asked for. Nothing for QoS 0.
     #[default]
@@ -157,6 +157,8 @@ pub enum Reply {
     Closed,
     /// Whatever comes. `expect: any`
     Any,
+    /// Nothing is waited for, so that the steps go on while it is under way. `expect: sent`
+    Unawaited,
     /// Exactly these codes in the acknowledgement, one a filter. `expect: {suback: 0x87}`
     Codes(Vec<ReasonCode>),
 }

@@ -337,8 +337,14 @@ pub(super) fn is_send_only(kind: PacketType, name: &str) -> bool {
         || (kind == PacketType::Subscribe && name == "options")
 }
 
-/// The property that `without=NAME` is about.
+/// What `without=NAME` is about: a property, or what a CONNECT may lack. (`user` is a user property there too.)
 pub(super) fn left_out(name: &str) -> Option<&'static str> {
+    match name {
+        "username" => return Some("user"),
+        "password" => return Some("password"),
+        "will.topic" => return Some("will.topic"),
+        _ => {}
+    }
     let called = |spec: &&PropertySpec| match spec.make {
         Make::Pair(_) => name == "user" || name == spec.long_name,
         _ => name == spec.name || name == spec.long_name,

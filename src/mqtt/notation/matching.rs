@@ -182,6 +182,10 @@ mod tests {
         );
         assert_eq!(matched("PUBLISH without=user", came), "user_property: none != user.x=1");
         assert_eq!(matched("PUBLISH user.x=1 without=user", came), "ok");
+        let came = "CONNECT client=c user=alice will.topic=t will.payload=\"x\"";
+        assert_eq!(matched("CONNECT without=user without=password", came), "ok");
+        assert_eq!(matched("CONNECT without=username", came), "user: none != alice");
+        assert_eq!(matched("CONNECT without=will.topic", came), "will.topic: none != t");
     }
 
     #[test]

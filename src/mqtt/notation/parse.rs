@@ -126,9 +126,9 @@ fn check(line: &PacketLine, field: &Field) -> Result<(), NotationError> {
     }
     if field.name == fields::WITHOUT && fields::left_out(&field.value).is_none() {
         let message = format!("there is no property `{}`", field.value);
-        return Err(
-            NotationError::new(message, field.span.clone()).with_help("the name of a property, or `user`")
-        );
+        return Err(NotationError::new(message, field.span.clone()).with_help(
+            "the name of a property, or `user`; of CONNECT also `username`, `password`, `will.topic`",
+        ));
     }
     let option = fields::is_option(line.kind, field.name);
     let since = match line.fields.iter().rposition(|other| other.name == "filter") {

@@ -41,6 +41,9 @@ impl Actor<'_> {
         let qos0 = matches!(request, Request::Publish { qos: QoS::AtMostOnce, .. });
         let sent = self.send(at, command).await;
         self.unconfirmed |= qos0;
+        if *reply == Reply::Unawaited && sent != Some(Sent::Exhausted) {
+            return Ok(());
+        }
         let answer = match sent {
             None => match self.inbox.ending() {
                 Some(ending) => Answer::Ended(ending),
@@ -115,7 +118,7 @@ impl Actor<'_> {
             };
         }
         let fine = match (reply, &answer) {
-            (Reply::Any, _)
+            (Reply::Any | Reply::Unawaited, _)
             | (Reply::Denied | Reply::Positive, Answer::Plain)
             | (Reply::Denied, Answer::Codes(..)) => true,
             (Reply::Closed, _)
@@ -222,7 +225,7 @@ fn describe_reply(request: &Request, reply: &Reply, asked: &[ReasonCode]) -> Str
         Reply::Denied => "denied, by whatever mechanism".into(),
         Reply::Refused => format!("{name} with an error code"),
         Reply::Closed => "the broker closes the connection".into(),
-        Reply::Any => "any answer".into(),
+        Reply::Any | Reply::Unawaited => "any answer".into(),
         Reply::Codes(codes) => format!("{name} {}", hex(codes)),
     }
 }

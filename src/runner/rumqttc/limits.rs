@@ -2,7 +2,7 @@
 
 use crate::mqtt::{Properties, Property, ProtocolVersion, ReasonCode};
 use crate::scenario::op::{Close, Op, Open, Request, Step};
-use crate::scenario::{Body, Case, ClientSpec, EngineKind};
+use crate::scenario::{Body, Case, ClientSpec, EngineKind, Subject};
 
 /// True where rumqttc plays this client.
 pub fn plays(client: &ClientSpec, engine: Option<EngineKind>) -> bool {
@@ -12,9 +12,13 @@ pub fn plays(client: &ClientSpec, engine: Option<EngineKind>) -> bool {
 /// Why rumqttc cannot play the clients that it is to play; `None` if it can.
 pub fn cannot(case: &Case, engine: Option<EngineKind>) -> Option<String> {
     let Body::Steps(steps) = &case.body else { return None };
+    let tested = case.subject() == Subject::Client;
     let of_clients = case.clients.iter().filter(|client| plays(client, engine)).find_map(|client| {
         let version = client.protocol.unwrap_or(case.protocol);
-        in_definition(client, version)
+        // Each connection is a rumqttc of its own, without the memory of the one before.
+        let remembers =
+            (tested && !client.clean).then_some("take its half of a session to the next connection");
+        remembers.or_else(|| in_definition(client, version))
     });
     of_clients.or_else(|| in_steps(case, engine, steps)).map(|what| format!("rumqttc cannot {what}"))
 }
@@ -52,8 +56,8 @@ fn in_steps(case: &Case, engine: Option<EngineKind>, steps: &[Step]) -> Option<&
     let mine = |index: usize| case.clients.get(index).is_some_and(|client| plays(client, engine));
     steps.iter().find_map(|step| match &step.op {
         Op::Open(client, open) if mine(client.0) => {
-            let version = case.clients[client.0].protocol.unwrap_or(case.protocol);
-            in_open(open, version)
+            let client = &case.clients[client.0];
+            in_open(client, open, client.protocol.unwrap_or(case.protocol))
         }
         Op::Send(client, request, _) if mine(client.0) => in_request(request),
         Op::Packets(client, _) if mine(client.0) => Some("send or show packets as written"),
@@ -67,7 +71,11 @@ fn in_steps(case: &Case, engine: Option<EngineKind>, steps: &[Step]) -> Option<&
     })
 }
 
-fn in_open(open: &Open, version: ProtocolVersion) -> Option<&'static str> {
+fn in_open(client: &ClientSpec, open: &Open, version: ProtocolVersion) -> Option<&'static str> {
+    let nameless = open.user.as_ref().unwrap_or(&client.user).is_none();
+    if nameless && (open.password.is_some() || client.password.is_some()) {
+        return Some("send a password without a user name");
+    }
     let secs = open.keep_alive.and_then(|secs| keep_alive(secs, version));
     secs.or_else(|| connect_properties(&open.properties))
 }

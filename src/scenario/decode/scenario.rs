@@ -44,7 +44,11 @@ pub const SCENARIO_KEYS: &[KeySpec] = &[
     key("points", Shape::Number, "for passing; shared over the rows of a table"),
     key("hint", Shape::Text, "shown when it fails"),
     key("hidden", Shape::Bool, "not shown to students; default false"),
-    key("known", Shape::MapOf(&Shape::Text), "brokers that fail it, with the reason: `{mosquitto: why}`"),
+    key(
+        "known",
+        Shape::MapOf(&Shape::Text),
+        "brokers that fail it, with the reason: `{mosquitto: why}`; where clients are tested, clients (`rumqttc`)",
+    ),
     key("steps", Shape::Steps, "what happens, one step after the other"),
     key("acl_table", Shape::Anything, "a table of who may do what: a block (`|`), a list, or a path"),
     key("programs", Shape::Later, "programs under test"),

@@ -7,13 +7,14 @@ use crate::scenario::op::Reply;
 use crate::scenario::scope::{Scope, suggest};
 
 const WORDS: &[&str] = &["denied", "refused", "closed", "any"];
+const PUBLISH_WORDS: &[&str] = &["denied", "refused", "closed", "any", "sent"];
 
 /// The `expect` key of publish.
 pub(super) const EXPECT_PUBLISH: KeySpec = key(
     "expect",
-    Shape::Either(&[Shape::Word(WORDS), Shape::Keys(PUBLISH_CODES)]),
-    "what is answered; `denied`: whatever is answered, nobody receives it; default: a positive \
-     acknowledgement (for QoS 0 none)",
+    Shape::Either(&[Shape::Word(PUBLISH_WORDS), Shape::Keys(PUBLISH_CODES)]),
+    "what is answered; `denied`: whatever is answered, nobody receives it; `sent`: nothing is waited for; \
+     default: a positive acknowledgement (for QoS 0 none)",
 );
 
 /// The `expect` key of subscribe.
@@ -61,6 +62,7 @@ pub(super) fn reply(scope: &Scope, fields: &Fields, codes: &[KeySpec]) -> Option
         "refused" => Some(Reply::Refused),
         "closed" => Some(Reply::Closed),
         "any" => Some(Reply::Any),
+        "sent" if words(codes).contains(&"sent") => Some(Reply::Unawaited),
         _ => {
             unknown(scope, node, &text, codes);
             None
@@ -68,8 +70,15 @@ pub(super) fn reply(scope: &Scope, fields: &Fields, codes: &[KeySpec]) -> Option
     }
 }
 
+/// The words for a request with these acknowledgements.
+fn words(codes: &[KeySpec]) -> &'static [&'static str] {
+    let publishes =
+        codes.iter().any(|code| PUBLISH_CODES.iter().any(|of_publish| of_publish.name == code.name));
+    if publishes { PUBLISH_WORDS } else { WORDS }
+}
+
 fn unknown(scope: &Scope, node: &Node, text: &str, codes: &[KeySpec]) {
-    let words = suggest(text, WORDS.iter().copied(), "").replace('?', "");
+    let words = suggest(text, words(codes).iter().copied(), "").replace('?', "");
     let help = match codes.first() {
         Some(code) => format!("{words}, or exactly: {{{}: 0x87}}", code.name),
         None => words,
