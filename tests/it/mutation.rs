@@ -19,7 +19,7 @@ use mqttlab::check::CHECKS;
 use mqttlab::diagnostic::{Source, has_errors};
 use mqttlab::record::{EventKind, Verdict, WireEvent, WireSide};
 use mqttlab::runner::{self, Clock, RunOptions};
-use mqttlab::scenario::{self, Case, LoadOptions};
+use mqttlab::scenario::{self, Case, LoadOptions, Subject};
 
 use crate::support::scenario_files::{Beside, yaml_files};
 
@@ -364,7 +364,8 @@ fn candidates(cases: &[Case]) -> BTreeMap<String, Vec<&'static FaultSpec>> {
                 loop {
                     let Some(case) = next.lock().expect("no panic").next() else { return };
                     let talk = Talk::of(case);
-                    let faults = fault::all().filter(|fault| talk.is_altered_by(fault)).collect();
+                    let faults = fault::all().filter(|fault| meets(case, fault) && talk.is_altered_by(fault));
+                    let faults = faults.collect();
                     found.lock().expect("no panic").insert(name(case), faults);
                 }
             });
@@ -380,6 +381,15 @@ fn candidates(cases: &[Case]) -> BTreeMap<String, Vec<&'static FaultSpec>> {
         faults.reverse();
     }
     found
+}
+
+/// Whether the fault is one of whom the case tests: a bridge is both.
+fn meets(case: &Case, fault: &FaultSpec) -> bool {
+    match case.subject() {
+        Subject::Client => fault.is_of_client(),
+        Subject::Broker => !fault.is_of_client(),
+        Subject::Bridge => true,
+    }
 }
 
 /// What the connections of a case say, in the order in which they began to.
@@ -407,6 +417,19 @@ impl Talk {
             }
         });
         assert!(ran.expect("the bundled broker"));
+        if case.subject() == Subject::Client {
+            // That a client gave a connection up is not always told.
+            let ended: BTreeSet<_> = talk
+                .turns
+                .iter()
+                .filter(|turn| turn.bytes.is_empty() && turn.way == Way::Up)
+                .map(|turn| turn.conn)
+                .collect();
+            let open: BTreeSet<_> = talk.turns.iter().map(|turn| turn.conn).collect();
+            let ends =
+                open.difference(&ended).map(|conn| Turn { conn: *conn, way: Way::Up, bytes: Vec::new() });
+            talk.turns.extend(ends);
+        }
         talk
     }
 
