@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn packets_of_failures_outlive_those_of_what_passed() {
         let mut shelf = Shelf::default();
-        for number in 0..300 {
+        for number in 0..400 {
             for packet in 0..400 {
                 shelf.open(key(number)).packet(0.0, &wire(format!("PUBLISH t \"{packet}\""), 256));
             }
