@@ -6,7 +6,7 @@ use std::time::Duration;
 use mqttlab::broker::config::{BridgeConfig, BridgeDirection, BridgeStart};
 use mqttlab::broker::server::Broker;
 use mqttlab::client::Client;
-use mqttlab::mqtt::packet::{Ack, ConnAck, Publish, SubAck};
+use mqttlab::mqtt::packet::{Ack, ConnAck, Disconnect, Publish, SubAck};
 use mqttlab::mqtt::{Packet, PacketId, Properties, Property, ProtocolVersion, QoS, ReasonCode};
 
 use crate::support::bridge::{Caller, Log, Remote, bridge, start_bridged, topic, until_state};
@@ -142,6 +142,77 @@ async fn a_new_message_is_not_taken_for_one_of_a_session_that_is_lost() {
     }
     assert_eq!(published(&mut caller).await, ("x".to_owned(), ExactlyOnce, id(1), false));
     assert_eq!(published(&mut caller).await, ("y".to_owned(), AtLeastOnce, id(2), false));
+}
+
+#[tokio::test]
+async fn in_5_nothing_of_a_session_that_the_other_broker_lost_is_sent_again() {
+    let (remote, near, _log) = bridged(|config| config.version = V5).await;
+    let mut caller = remote.welcome(false).await;
+    let mut here = connect(&near.endpoint(0), V311, "here").await;
+    for (payload, qos) in [("one", AtLeastOnce), ("two", ExactlyOnce), ("three", ExactlyOnce)] {
+        here.publish(publish("up/a", payload, qos)).await.expect("taken");
+    }
+    let (_, _, one, _) = published(&mut caller).await;
+    let (_, _, two, _) = published(&mut caller).await;
+    let (_, _, three, _) = published(&mut caller).await;
+    caller.send(&Packet::PubRec(Ack::success(two))).await;
+    assert_eq!(caller.packet().await, Packet::PubRel(Ack::success(two)));
+    drop(caller);
+    // The first and the third are new to it; the second, which it had received, is done with.
+    let mut caller = remote.welcome(false).await;
+    assert_eq!(published(&mut caller).await, ("one".to_owned(), AtLeastOnce, one, false));
+    assert_eq!(published(&mut caller).await, ("three".to_owned(), ExactlyOnce, three, false));
+    caller.send(&Packet::PubAck(Ack::success(one))).await;
+    caller.send(&Packet::PubRec(Ack::success(three))).await;
+    assert_eq!(caller.packet().await, Packet::PubRel(Ack::success(three)));
+    here.publish(publish("up/a", "four", ExactlyOnce)).await.expect("taken");
+    let (payload, .., dup) = published(&mut caller).await;
+    assert_eq!((&*payload, dup), ("four", false));
+}
+
+#[tokio::test]
+async fn in_5_a_session_that_is_not_ours_is_left_and_ended() {
+    let (remote, _near, log) = bridged(|config| config.version = V5).await;
+    let mut caller = remote.accept().await;
+    assert!(!caller.connect.clean_start);
+    caller.let_in(true).await;
+    assert_eq!(caller.packet().await, Packet::Disconnect(Disconnect::default()));
+    caller.end().await;
+    // Who claims a session even so breaks the rules.
+    let mut caller = remote.accept().await;
+    assert!(caller.connect.clean_start);
+    caller.let_in(true).await;
+    assert_eq!(caller.packet().await, Packet::Disconnect(Disconnect::default()));
+    caller.end().await;
+    log.wait_for("the other broker has a session that was to end", 1).await;
+    let caller = remote.welcome(false).await;
+    assert!(caller.connect.clean_start);
+    drop(caller);
+    // From now on there is one of ours.
+    let caller = remote.welcome(true).await;
+    assert!(!caller.connect.clean_start);
+}
+
+#[tokio::test]
+async fn what_the_bridge_says_of_itself_leaves_the_messages_their_places() {
+    for (most, qos) in [(20, AtMostOnce), (21, AtLeastOnce)] {
+        let (remote, _near, _log) = bridged(|config| config.version = V5).await;
+        let mut caller = remote.accept().await;
+        let properties = [Property::ReceiveMaximum(most)].into_iter().collect();
+        caller.send(&Packet::ConnAck(ConnAck { properties, ..ConnAck::default() })).await;
+        let Packet::Publish(notice) = caller.packet().await else { panic!("no notice") };
+        assert_eq!((notice.qos, &notice.payload[..]), (qos, &b"1"[..]), "{most}");
+    }
+}
+
+#[tokio::test]
+async fn that_nobody_subscribed_is_not_said_by_a_client() {
+    let (remote, _near, _log) = bridged(|config| config.version = V5).await;
+    let mut caller = remote.welcome(false).await;
+    caller.send(&message("r/down/nobody", "x", AtLeastOnce, 7)).await;
+    assert_eq!(caller.packet().await, Packet::PubAck(Ack::success(id(7))));
+    caller.send(&message("r/down/nobody", "x", ExactlyOnce, 7)).await;
+    assert_eq!(caller.packet().await, Packet::PubRec(Ack::success(id(7))));
 }
 
 #[tokio::test]

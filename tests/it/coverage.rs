@@ -1,5 +1,5 @@
 //! `mqttlab coverage`, and what it finds in this repository: every statement that can be told from
-//! outside has a scenario or a check, and no scenario names a statement that does not exist.
+//! outside, wholly or in part, has a scenario or a check, and no scenario names a statement that does not exist.
 
 use std::fs;
 use std::path::Path;
@@ -70,11 +70,7 @@ fn every_statement_that_can_be_told_is_covered() {
     let mut problems = Vec::new();
     for standard in ["3.1.1", "5"] {
         for one in statements(&missing, standard) {
-            let testable = one["broker_testable"].as_str().expect("a word");
-            if testable.starts_with("yes") {
-                problems
-                    .push(format!("MQTT {standard}: nothing covers {}: {}", one["id"], one["paraphrase"]));
-            }
+            problems.push(format!("MQTT {standard}: nothing covers {}: {}", one["id"], one["paraphrase"]));
         }
     }
     assert!(problems.is_empty(), "\n{}\n", problems.join("\n"));

@@ -20,8 +20,8 @@ use crate::broker::config::{BridgeConfig, BridgeNotifications, BridgeStart, Comp
 use crate::broker::engine::Bridged;
 use crate::broker::log::LogTypes;
 use crate::broker::server::Inside;
-use crate::mqtt::packet::{ConnAck, RetainHandling, SubscriptionOptions};
-use crate::mqtt::{Packet, ProtocolVersion, ReasonCode};
+use crate::mqtt::packet::{ConnAck, Publish, RetainHandling, SubscriptionOptions};
+use crate::mqtt::{Packet, ProtocolVersion, QoS, ReasonCode};
 use crate::net::framed::Received;
 use crate::net::{Dial, Endpoint, Transport};
 use crate::text::escape;
@@ -44,7 +44,19 @@ pub struct Link {
     private: bool,
     /// Our broker had no session of this bridge when it began.
     new_here: bool,
+    session: Session,
     lost: (Lost, Lost),
+}
+
+/// A session at the other broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Session {
+    /// The bridge was not let in yet, and knows no more of one than ours does.
+    Unknown,
+    /// There may be one that is not ours, and it is to end.
+    Unwanted,
+    /// The one that the bridge began or went on with.
+    Joined,
 }
 
 /// How an attempt ended.
@@ -53,6 +65,8 @@ enum Attempt {
     Failed(String),
     /// The mark of a bridge was refused: once more without.
     Plainly,
+    /// The other broker has a session that is not ours: once more, for a new one.
+    Anew,
     /// There was one, for so long.
     Spoke(End, Duration),
     /// Orders came before there was one.
@@ -72,7 +86,20 @@ impl Link {
         let map = topics(&config)?;
         let private = config.try_private;
         let (backoff, lost) = (Backoff::new(seed), (Lost::default(), Lost::default()));
-        Ok(Self { inside, orders, host, config, names, map, backoff, at: 0, private, new_here: false, lost })
+        Ok(Self {
+            inside,
+            orders,
+            host,
+            config,
+            names,
+            map,
+            backoff,
+            at: 0,
+            private,
+            new_here: false,
+            session: Session::Unknown,
+            lost,
+        })
     }
 
     /// Until it is told to end.
@@ -116,6 +143,7 @@ impl Link {
         }
         if names.there != self.names.there || config.addresses != self.config.addresses {
             (self.at, self.lost) = (0, (Lost::default(), Lost::default()));
+            self.session = Session::Unknown;
         }
         self.private = config.try_private;
         (self.config, self.names, self.map) = (config, names, map);
@@ -193,6 +221,10 @@ impl Link {
                 self.private = false;
                 return false;
             }
+            Attempt::Anew => {
+                self.session = Session::Unwanted;
+                return false;
+            }
             Attempt::Failed(why) => {
                 self.error(&why);
                 self.at = (self.at + 1) % addresses;
@@ -235,7 +267,9 @@ impl Link {
         let limits = self.inside.config().limits.clone();
         let mut there = Wire::new(transport, self.config.version, limits.max_packet_size);
         self.debug(&format!("Bridge {} sending CONNECT", escape(&self.names.there)));
-        let connect = connect_there(&self.config, &self.names, self.private, limits.max_packet_size);
+        let most = limits.max_packet_size;
+        let anew = self.session == Session::Unwanted;
+        let connect = connect_there(&self.config, &self.names, self.private, anew, most);
         let shaken = tokio::select! {
             shaken = there.hand_shake(connect) => shaken,
             () = self.orders.changed() => return Attempt::Orders,
@@ -243,10 +277,29 @@ impl Link {
         match shaken {
             Ok(answer) => {
                 self.notice(&format!("Received CONNACK on connection {}.", escape(&self.names.here)));
+                if self.is_unknown(&answer) {
+                    there.say_goodbye(None).await;
+                    return if anew || self.config.clean_session {
+                        Attempt::Failed("the other broker has a session that was to end".to_owned())
+                    } else {
+                        Attempt::Anew
+                    };
+                }
                 self.converse(there, &answer, &limits, &place).await
             }
             Err(failure) => self.refused(&failure),
         }
+    }
+
+    /// Whether the other broker goes on with a session that we know nothing of, which 5.0 forbids us to do.
+    /// 5: `[MQTT-3.2.2-4]`
+    fn is_unknown(&self, answer: &ConnAck) -> bool {
+        let none = match self.session {
+            Session::Unknown => self.new_here || is_clean_here(&self.config),
+            Session::Unwanted => true,
+            Session::Joined => false,
+        };
+        self.config.version.is_v5() && answer.session_present && (none || self.config.clean_session)
     }
 
     /// A broker that does not know the mark of a bridge refuses the protocol, or just closes.
@@ -283,7 +336,10 @@ impl Link {
             0 => u16::MAX,
             most => most,
         };
-        let window = ours.min(theirs.receive_maximum.unwrap_or(u16::MAX));
+        let theirs_takes = theirs.receive_maximum.unwrap_or(u16::MAX);
+        let window = ours.min(theirs_takes);
+        // What the bridge says of itself may take none of the messages' places. 5: [MQTT-3.3.4-7]
+        let best = if ours < theirs_takes { QoS::AtLeastOnce } else { QoS::AtMostOnce };
         let Ok((here, welcome)) = self.connect_here(window).await else {
             there.say_goodbye(None).await;
             return Attempt::Failed("our own broker did not let the bridge in".to_owned());
@@ -292,8 +348,13 @@ impl Link {
         self.look_at_sessions(answer);
         let lost = std::mem::take(&mut self.lost);
         let mut relay = Relay::new(self.map.clone(), terms_here(&welcome), theirs, lost);
+        // Before 5.0 what was not acknowledged is sent again all the same. 3.1.1: [MQTT-4.4.0-1]
+        if !answer.session_present && (self.config.version.is_v5() || self.config.clean_session) {
+            relay.begin_anew();
+        }
+        self.session = Session::Joined;
         self.subscribe_here(&mut relay, RetainHandling::Send);
-        self.ask_there(&mut relay);
+        self.ask_there(&mut relay, best);
         let began = Instant::now();
         let name = escape(&self.config.name);
         let mut conversation = Conversation {
@@ -367,10 +428,10 @@ impl Link {
         }
     }
 
-    /// What the other broker is asked and told first.
-    fn ask_there(&self, relay: &mut Relay) {
+    /// What the other broker is asked and told first; told with this quality at best.
+    fn ask_there(&self, relay: &mut Relay, best: QoS) {
         if self.config.notifications == BridgeNotifications::Both {
-            relay.tell(Side::There, self.names.notice(true));
+            relay.tell(Side::There, Publish { qos: best, ..self.names.notice(true) });
         }
         let name = escape(&self.names.here);
         if self.config.attempt_unsubscribe {

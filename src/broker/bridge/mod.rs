@@ -1,9 +1,10 @@
 //! Bridges: the `connection` blocks of mosquitto.conf, each a client of this broker and of another
 //! one at the same time, that passes messages between them.
 //!
-//! `topic`, `relay`, `lane`, `terms` and `backoff` decide and are pure; `link` and `conversation` have
+//! `topic`, `relay`, `lane`, `alias`, `terms` and `backoff` decide and are pure; `link` and `conversation` have
 //! the streams and the clock. Here they are started, told of new options, and ended.
 
+mod alias;
 mod backoff;
 mod conversation;
 mod lane;

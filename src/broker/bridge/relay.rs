@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
+use super::alias::Aliases;
 use super::lane::{Lane, Lost, Stage};
 use super::terms::Terms;
 use super::topic::{TopicMap, Wanted, Way};
@@ -66,10 +67,9 @@ pub struct Relay {
     there: End,
     out: Lane,
     into: Lane,
-    /// Aliases that the other broker declared.
-    aliases: BTreeMap<u16, TopicName>,
-    /// Aliases that we declared to it.
-    own_aliases: Vec<TopicName>,
+    aliases: Aliases,
+    /// The session at the other broker is a new one: it knows nothing of what went out before.
+    anew: bool,
     notes: Vec<Note>,
     dropped: u64,
     forwarded: u64,
@@ -127,13 +127,19 @@ impl Relay {
             there: end(there),
             out: Lane::new(lost.0),
             into: Lane::new(lost.1),
-            aliases: BTreeMap::new(),
-            own_aliases: Vec::new(),
+            aliases: Aliases::default(),
+            anew: false,
             notes: Vec::new(),
             dropped: 0,
             forwarded: 0,
             drops_told: false,
         }
+    }
+
+    /// The session at the other broker is a new one: what our broker repeats is new there, and what that
+    /// one had received already is done with. 5: `[MQTT-3.2.2-5]`, `[MQTT-4.4.0-1]`
+    pub fn begin_anew(&mut self) {
+        self.anew = true;
     }
 
     /// What is stale on the way out and on the way in, for the next connection.
@@ -219,11 +225,11 @@ impl Relay {
         id
     }
 
-    /// Publishes something of the bridge's own, at QoS 1 or, where the broker has no such thing, 0.
+    /// Publishes something of the bridge's own, with this quality or the best that the broker has.
     pub fn tell(&mut self, side: Side, mut publish: Publish) {
         let terms = self.end(side).terms;
         publish.retain &= terms.retain;
-        publish.qos = QoS::AtLeastOnce.min(terms.max_qos);
+        publish.qos = publish.qos.min(terms.max_qos);
         publish.id = (publish.qos != QoS::AtMostOnce).then(|| self.request(side, Request::Publish));
         self.end(side).packets.push(Packet::Publish(publish));
     }
@@ -279,24 +285,17 @@ impl Relay {
         Ok(())
     }
 
-    /// Puts the topic in that an alias stands for. `[MQTT-3.3.2-8]` and the like of 5.0
-    fn unalias(&mut self, side: Side, mut publish: Publish) -> Result<Publish, Fault> {
-        let Some(alias) = publish.properties.topic_alias().filter(|_| side == Side::There) else {
-            return if publish.topic.is_empty() {
-                Err(Fault::Protocol("a message without a topic".to_owned()))
-            } else {
-                Ok(publish)
-            };
+    /// Puts the topic in that an alias of the other broker stands for.
+    fn unalias(&mut self, side: Side, publish: Publish) -> Result<Publish, Fault> {
+        let publish = match side {
+            Side::Here => publish,
+            Side::There => {
+                let most = self.there.terms.aliases_in;
+                self.aliases.resolve(publish, most).map_err(Fault::Protocol)?
+            }
         };
-        if alias == 0 || alias > self.there.terms.aliases_in {
-            return Err(Fault::Protocol(format!("topic alias {alias} is not allowed")));
-        }
         if publish.topic.is_empty() {
-            let topic = self.aliases.get(&alias).cloned();
-            publish.topic =
-                topic.ok_or_else(|| Fault::Protocol(format!("topic alias {alias} was never declared")))?;
-        } else {
-            self.aliases.insert(alias, publish.topic.clone());
+            return Err(Fault::Protocol("a message without a topic".to_owned()));
         }
         Ok(publish)
     }
@@ -327,8 +326,11 @@ impl Relay {
             self.settle(way, &publish);
         }
         self.forwarded += 1;
-        let packet = Packet::Publish(self.alias(way, passed));
-        self.send(way.to(), packet);
+        let passed = match way {
+            Way::Out => self.aliases.shorten(passed, self.there.terms.aliases_out),
+            Way::In => passed,
+        };
+        self.send(way.to(), Packet::Publish(passed));
         Ok(())
     }
 
@@ -350,7 +352,7 @@ impl Relay {
         let id = publish.id.filter(|_| qos != QoS::AtMostOnce);
         let passed = Publish {
             // [MQTT-3.3.1-1], [MQTT-3.3.1-2] 5: [MQTT-3.3.1-1], [MQTT-3.3.1-2]
-            dup: publish.dup && id.is_some(),
+            dup: publish.dup && id.is_some() && !(way == Way::Out && self.anew),
             qos,
             // 5: [MQTT-3.2.2-14]
             retain: publish.retain && terms.retain,
@@ -364,28 +366,6 @@ impl Relay {
             return Err("it is too large");
         }
         Ok(passed)
-    }
-
-    /// Leaves the topic out that the other broker knows by a number.
-    fn alias(&mut self, way: Way, mut publish: Publish) -> Publish {
-        // 5: [MQTT-3.2.2-17]
-        let most = usize::from(self.there.terms.aliases_out);
-        if way == Way::In || most == 0 {
-            return publish;
-        }
-        let at = match self.own_aliases.iter().position(|known| *known == publish.topic) {
-            Some(at) => {
-                publish.topic = TopicName::aliased();
-                at
-            }
-            None if self.own_aliases.len() < most => {
-                self.own_aliases.push(publish.topic.clone());
-                self.own_aliases.len() - 1
-            }
-            None => return publish,
-        };
-        publish.properties.push(Property::TopicAlias(u16::try_from(at + 1).unwrap_or(u16::MAX)));
-        publish
     }
 
     /// True if a message has to wait: its identifier stands for a request of ours, or for a message
@@ -439,8 +419,9 @@ impl Relay {
     /// PUBREL of the broker where the message began: it goes on only behind PUBREC, with the message's
     /// identifier. `[MQTT-4.3.3-1]` 5: `[MQTT-4.3.3-4]`
     fn release(&mut self, way: Way, ack: &Ack) -> Result<(), Fault> {
+        let of_old = way == Way::Out && self.anew && !self.out.open.contains_key(&ack.id);
         let lane = self.lane(way);
-        if lane.settled.remove(&ack.id) {
+        if lane.settled.remove(&ack.id) || of_old {
             self.send(way.from(), Packet::PubComp(Ack::success(ack.id)));
             return Ok(());
         }
@@ -517,10 +498,15 @@ impl Relay {
         Ok(())
     }
 
-    /// Passes an acknowledgement back, with its reason where it may stand there.
+    /// Passes an acknowledgement back, with its reason where it may stand there. That nobody subscribed is
+    /// for brokers alone to say. 5: `[MQTT-3.4.2-1]`, `[MQTT-3.5.2-1]`
     fn answer(&mut self, way: Way, kind: PacketType, ack: &Ack) {
-        let known = ack.reason.allowed_in(kind);
-        let ack = Ack::with_reason(ack.id, if known { ack.reason } else { ReasonCode::UNSPECIFIED_ERROR });
+        let reason = match ack.reason {
+            ReasonCode::NO_MATCHING_SUBSCRIBERS if way == Way::In => ReasonCode::SUCCESS,
+            reason if reason.allowed_in(kind) => reason,
+            _ => ReasonCode::UNSPECIFIED_ERROR,
+        };
+        let ack = Ack::with_reason(ack.id, reason);
         self.send(
             way.from(),
             match kind {

@@ -82,9 +82,9 @@ impl Names {
     }
 }
 
-/// CONNECT for the other broker. `private`: with the mark of a bridge; `most`: bytes of the largest
-/// packet that our broker takes, 0 for any.
-pub fn connect_there(config: &BridgeConfig, names: &Names, private: bool, most: u32) -> Connect {
+/// CONNECT for the other broker. `private`: with the mark of a bridge; `anew`: whatever session it has is
+/// to end; `most`: bytes of the largest packet that our broker takes, 0 for any.
+pub fn connect_there(config: &BridgeConfig, names: &Names, private: bool, anew: bool, most: u32) -> Connect {
     let v5 = config.version.is_v5();
     let mut properties = Properties::new();
     if v5 {
@@ -111,7 +111,7 @@ pub fn connect_there(config: &BridgeConfig, names: &Names, private: bool, most: 
     Connect {
         version: config.version,
         bridge: private && !v5,
-        clean_start: config.clean_session,
+        clean_start: config.clean_session || anew,
         keep_alive: u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX),
         client_id: names.there.as_str().into(),
         will,

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::wire::{Deed, Rewriter, Seen, Way, connects, handling, messages, minding, publications, up};
+use super::wire::{Deed, Rewriter, Seen, Way, connects, down, handling, messages, minding, publications, up};
 use super::{Family, FaultSpec, fault};
-use crate::mqtt::packet::{Ack, PacketType, Publish};
+use crate::mqtt::packet::{Ack, ConnAck, PacketType, Publish};
 use crate::mqtt::{Packet, PacketId, Properties, Property, QoS, ReasonCode, TopicName};
 
 pub(super) const FAMILY: Family = Family { title: "clients", chapters: &[], faults: FAULTS };
@@ -286,7 +286,83 @@ const FAULTS: &[FaultSpec] = &[
             }
         })
     }),
+    fault("client-gives-up", "the client does not come again", || {
+        up(|packet, line| match packet {
+            Packet::Connect(_) if line.shared.count("client-comes", "") > 1 => Deed::Drop,
+            _ => Deed::Pass,
+        })
+    }),
+    fault("client-subscribe-missing", "the client does not subscribe", || loses(PacketType::Subscribe)),
+    fault("client-properties-missing", "the client publishes without properties", || {
+        publications(|publish, _| {
+            publish.properties = Properties::new();
+            Deed::Pass
+        })
+    }),
+    fault("client-broker-reason", "the client says in acknowledgements that nobody subscribed", || {
+        up(|packet, line| {
+            if let Packet::PubAck(ack) | Packet::PubRec(ack) = packet
+                && line.is_v5()
+                && ack.reason == ReasonCode::SUCCESS
+            {
+                ack.reason = ReasonCode::NO_MATCHING_SUBSCRIBERS;
+            }
+            Deed::Pass
+        })
+    }),
+    fault("client-session-assumed", "the client goes on with a session that the broker has lost", || {
+        down(|packet, line| {
+            if let Packet::ConnAck(answer) = packet {
+                answer.session_present |= line.shared.count("client-let-in", line.client_id()) > 1;
+            }
+            Deed::Pass
+        })
+    }),
+    fault("client-session-taken", "the client takes a session that it knows nothing of", || {
+        hears(|answer| answer.session_present = false)
+    }),
+    fault("client-above-receive-maximum", "the client does not heed Receive Maximum", || {
+        ignores(|property| matches!(property, Property::ReceiveMaximum(_)))
+    }),
+    fault("client-above-maximum-qos", "the client does not heed Maximum QoS", || {
+        ignores(|property| matches!(property, Property::MaximumQoS(_)))
+    }),
+    fault("client-retains-always", "the client does not heed Retain Available", || {
+        ignores(|property| matches!(property, Property::RetainAvailable(_)))
+    }),
+    fault("client-above-packet-size", "the client does not heed Maximum Packet Size", || {
+        ignores(|property| matches!(property, Property::MaximumPacketSize(_)))
+    }),
+    fault("client-own-keep-alive", "the client does not heed Server Keep Alive", || {
+        ignores(|property| matches!(property, Property::ServerKeepAlive(_)))
+    }),
+    fault("client-above-alias-maximum", "the client uses topic aliases that nobody offered", || {
+        hears(|answer| {
+            answer.properties.retain(|property| !matches!(property, Property::TopicAliasMaximum(_)));
+            answer.properties.push(Property::TopicAliasMaximum(10));
+        })
+    }),
 ];
+
+/// The client hears another CONNACK than was sent.
+fn hears(edit: fn(&mut ConnAck)) -> Rewriter {
+    down(move |packet, _| {
+        if let Packet::ConnAck(answer) = packet {
+            edit(answer);
+        }
+        Deed::Pass
+    })
+}
+
+/// The client does not see these properties of CONNACK.
+fn ignores(unseen: fn(&Property) -> bool) -> Rewriter {
+    down(move |packet, _| {
+        if let Packet::ConnAck(answer) = packet {
+            answer.properties.retain(|property| !unseen(property));
+        }
+        Deed::Pass
+    })
+}
 
 fn loses(kind: PacketType) -> Rewriter {
     up(move |packet: &mut Packet, _| if packet.packet_type() == kind { Deed::Drop } else { Deed::Pass })

@@ -280,8 +280,9 @@ impl Caller {
         loop {
             match self.packet().await {
                 Packet::Publish(publish) => {
-                    let id = publish.id.expect("QoS 1");
-                    self.send(&Packet::PubAck(Ack::success(id))).await;
+                    if let Some(id) = publish.id {
+                        self.send(&Packet::PubAck(Ack::success(id))).await;
+                    }
                 }
                 Packet::Unsubscribe(packet) => {
                     let codes = vec![ReasonCode::SUCCESS];
