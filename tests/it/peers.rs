@@ -152,6 +152,25 @@ fn a_client_that_does_wrong_fails_at_the_line_of_the_peer() {
 }
 
 #[test]
+fn what_is_known_where_clients_are_tested_is_known_of_clients() {
+    let known = |name: &str| {
+        CLIENT.replacen("  peers:", &format!("  known: {{{name}: it is like that}}\n  peers:"), 1)
+    };
+    let fails = |engine| RunOptions { engine, clock: Clock::Real, ..with_fault("client-puback-missing") };
+    let ends = [
+        ("rumqttc", Some(EngineKind::Rumqttc), Verdict::Known),
+        ("rumqttc", None, Verdict::Failed),
+        ("mqttlab", None, Verdict::Known),
+        ("bundled", None, Verdict::Failed),
+    ];
+    for (name, engine, verdict) in ends {
+        for outcome in outcomes(&known(name), &fails(engine)) {
+            assert_eq!(outcome.verdict, verdict, "{name} {engine:?}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
 fn what_a_peer_breaks_on_purpose_is_nobodys_fault() {
     let wrong = CLIENT.replace("> PUBACK id=$p", "> PUBACK id=$p\n        > PUBACK id=4711");
     for outcome in outcomes(&wrong, &RunOptions::default()) {
@@ -190,6 +209,7 @@ fn what_makes_no_sense_with_peers_is_an_error() {
         (CLIENT.replace("clients: {c:", "clients: {far: {}, c:"), "L024", "is the name of a peer already"),
         (CLIENT.replace("peers: [far]", "peers: [far, broker]"), "L024", "cannot name a peer"),
         (CLIENT.replace("- c: disconnect", "- c: receives_nothing"), "L023", "nothing shows that"),
+        (CLIENT.replace("subscribe: a, qos: 1}", "subscribe: a, qos: 1, expect: sent}"), "L005", "cannot be"),
         (CLIENT.replace("- c: disconnect", "- far: connect"), "L008", "not something that a peer does"),
         (CLIENT.replace("- c: disconnect", "- c: {plays: x}"), "L008", "not something that a client does"),
         (CLIENT.replace("id=7\n        < PUBACK id=7", "id=$q"), "L010", "which number `$q` is"),
