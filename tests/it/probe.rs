@@ -212,7 +212,9 @@ fn every_profile_that_is_shipped_says_where_it_is_from_and_rules_something_out()
         assert!(!words(&profile["source"]).is_empty(), "{name} does not say where it is from");
         let (all, skipped) = skipped(&path);
         assert!(!skipped.is_empty() && skipped.len() < all, "{name}: {} of {all}", skipped.len());
-        assert!(skipped.iter().all(|(_, why)| why.starts_with(name)), "{name}: {skipped:?}");
+        let of_clients = |why: &str| why == "it tests a client, and no broker has a part in it";
+        let odd = skipped.iter().find(|(_, why)| !why.starts_with(name) && !of_clients(why));
+        assert_eq!(odd, None, "{name}");
     }
 }
 
