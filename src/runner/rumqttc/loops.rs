@@ -11,6 +11,8 @@ use crate::mqtt::packet::{Connect, RetainHandling, Subscribe};
 use crate::mqtt::{ProtocolVersion, QoS};
 use crate::runner::link::Command;
 
+/// Its messages above QoS 0 under way at once: it keeps a place for each, and by itself places for 65,535.
+const IN_FLIGHT: u16 = 1000;
 /// Requests that rumqttc takes before it has sent them.
 const REQUESTS: usize = 100;
 /// Seconds that rumqttc waits for a connection and a CONNACK: the runner gives up first, and says so.
@@ -74,6 +76,7 @@ impl Loop {
         options.set_session_expiry_interval(connect.properties.session_expiry_interval());
         options.set_receive_maximum(connect.properties.receive_maximum());
         options.set_connection_timeout(PATIENCE);
+        options.set_outgoing_inflight_upper_limit(IN_FLIGHT);
         // Unless it says so to the broker too, it ends at the first packet of more than 10 KiB.
         options.set_max_packet_size(Some(MAX_PACKET));
         if let Some((name, password)) = credentials(connect) {
