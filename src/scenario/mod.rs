@@ -265,7 +265,7 @@ pub struct ClientSpec {
 
 impl ClientSpec {
     /// A client of this name of which nothing is said.
-    pub(crate) fn plain(name: String, span: Span) -> Self {
+    pub fn plain(name: String, span: Span) -> Self {
         Self {
             name,
             user: None,

@@ -29,28 +29,7 @@ fn span() -> Span {
 }
 
 fn client(name: &str) -> ClientSpec {
-    ClientSpec {
-        name: name.into(),
-        user: None,
-        password: None,
-        client_id: None,
-        listener: None,
-        subprotocols: None,
-        trust: None,
-        protocol: None,
-        clean: true,
-        keep_alive: 60,
-        will: None,
-        auto_ping: true,
-        raw: false,
-        engine: EngineKind::Wire,
-        peer: None,
-        plays: false,
-        websockets: false,
-        properties: Properties::new(),
-        ignore_extra: false,
-        span: span(),
-    }
+    ClientSpec::plain(name.into(), span())
 }
 
 fn case(version: ProtocolVersion, setup: Setup, clients: Vec<ClientSpec>, ops: Vec<Op>) -> Case {
