@@ -449,7 +449,7 @@ pub fn panicked(case: &Case, options: &RunOptions, message: &str, at: f64) -> Ve
 
 /// Measures the order of a broker that is not ours, once a run.
 pub async fn calibrate(plan: &Plan, recorder: &Recorder) -> Result<Order, String> {
-    if plan.order_is_known() {
+    if plan.is_bundled() {
         return Ok(Order::default());
     }
     let mut target = plan.start(&Arc::default(), &[], 0, false).await.map_err(|error| error.to_string())?;

@@ -3,12 +3,11 @@
 //! Only the doors are here. What a peer says stands in its packet lines, which an
 //! [`Actor`](super::actor::Actor) of its own plays, as it does those of a raw client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
 use parking_lot::Mutex as Lock;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify};
 
@@ -19,8 +18,7 @@ use crate::broker::fault::{FaultSpec, Faults};
 use crate::broker::server::misbehave;
 use crate::diagnostic::Span;
 use crate::mqtt::ProtocolVersion;
-use crate::net::websocket::handshake::{Asked, LONGEST_HEAD, read_request};
-use crate::net::websocket::{Role, WebSocket};
+use crate::net::websocket::handshake::{LONGEST_HEAD, Served, serve};
 use crate::net::{Endpoint, Transport, memory};
 use crate::scenario::op::WireStep;
 use crate::scenario::target::Setup;
@@ -103,7 +101,7 @@ impl Doors {
             }
         };
         if door.websockets {
-            transport = upgraded(transport).await.map_err(NoCall::Handshake)?;
+            transport = upgraded(transport).await?;
         }
         Ok(match &self.faults {
             Some(faults) => misbehave::interpose(transport, faults),
@@ -123,22 +121,14 @@ pub enum NoCall {
     Handshake(String),
 }
 
-/// The server's half of a WebSocket handshake: [MQTT-6.0.0-3] the client offers `mqtt`.
-async fn upgraded(mut transport: Transport) -> Result<Transport, String> {
-    let (request, early) = match read_request(&mut transport, LONGEST_HEAD).await {
-        Ok(Some(Ok(found))) => found,
-        Ok(Some(Err(refusal))) => return Err(refusal.to_string()),
-        Ok(None) => return Err("the connection ended before a request".to_owned()),
-        Err(error) => return Err(error.to_string()),
-    };
-    match request.asked(&[]) {
-        Ok(Asked::WebSocket(answer)) => {
-            transport.write_all(answer.as_bytes()).await.map_err(|error| error.to_string())?;
-            transport.flush().await.map_err(|error| error.to_string())?;
-            Ok(Box::new(WebSocket::new(transport, Role::Server, early)))
-        }
-        Ok(Asked::Plain) => Err("a request for no WebSocket".to_owned()),
-        Err(refusal) => Err(refusal.to_string()),
+/// [MQTT-6.0.0-3]: nobody gets in who does not offer `mqtt`.
+async fn upgraded(transport: Transport) -> Result<Transport, NoCall> {
+    match serve(transport, &[], LONGEST_HEAD).await {
+        Ok(Served::WebSocket(transport)) => Ok(transport),
+        Ok(Served::Plain(..)) => Err(NoCall::Handshake("a request for no WebSocket".to_owned())),
+        Ok(Served::Refused(_, refusal)) => Err(NoCall::Handshake(refusal.to_string())),
+        Ok(Served::Gone) => Err(NoCall::Handshake("the connection ended before a request".to_owned())),
+        Err(error) => Err(NoCall::Handshake(error.to_string())),
     }
 }
 
@@ -175,7 +165,7 @@ pub struct Part<'a> {
 
 #[derive(Debug, Default)]
 struct PartState<'a> {
-    waiting: std::collections::VecDeque<(&'a Span, &'a [WireStep])>,
+    waiting: VecDeque<(&'a Span, &'a [WireStep])>,
     playing: bool,
 }
 

@@ -28,7 +28,7 @@ pub fn skipped(profile: &Path, cases: &[Case]) -> Result<Vec<Option<String>>, En
 pub fn missing(plan: &Plan, case: &Case, engine: Option<EngineKind>) -> Option<String> {
     if case.subject() == Subject::Client {
         let other = "it tests a client, and no broker has a part in it";
-        return plan.other().then(|| other.to_owned()).or_else(|| rumqttc::cannot(case, engine));
+        return (!plan.is_bundled()).then(|| other.to_owned()).or_else(|| rumqttc::cannot(case, engine));
     }
     let has = plan.capabilities();
     let used = uses(case);

@@ -67,7 +67,7 @@ pub struct Case {
     pub known: Vec<Known>,
     /// Broker and certificates. Cases of one file with the same set-up share the `Arc`.
     pub setup: Arc<Setup>,
-    /// The clients, in the order of definition.
+    /// The clients in the order of definition, and behind them the peers.
     pub clients: Vec<ClientSpec>,
     /// What happens.
     pub body: Body,

@@ -4,12 +4,11 @@
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use predicates::prelude::*;
 use predicates::str::contains;
 use serde_json::Value;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mqttlab");
+use crate::support::program::{folder_of, mqttlab};
 
 const LAB: &str = r"lab: 1
 name: Coverage
@@ -31,18 +30,6 @@ scenarios:
   - a: {publish: c/nothing, payload: other}
   - a: {receives: c/nothing, payload: this, within: 100ms}
 ";
-
-fn mqttlab(folder: &Path, words: &str) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).args(words.split_whitespace());
-    command
-}
-
-fn lab() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("lab.yaml"), LAB).expect("writes");
-    folder
-}
 
 fn document(folder: &Path, words: &str) -> Value {
     let output = mqttlab(folder, words).output().expect("runs");
@@ -78,7 +65,7 @@ fn every_statement_that_can_be_told_is_covered() {
 
 #[test]
 fn scenarios_checks_and_results_stand_beside_each_statement() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     mqttlab(folder.path(), "run lab.yaml --report json=run.jsonl").assert().code(1);
     let all = document(folder.path(), "coverage lab.yaml --log run.jsonl --json");
     let will = statement(&all, "3.1.1", "MQTT-3.1.2-8");
@@ -103,7 +90,7 @@ fn scenarios_checks_and_results_stand_beside_each_statement() {
 
 #[test]
 fn what_only_checks_watch_has_a_result_too() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     let checked = |logs: &str| -> Value {
         let all = document(folder.path(), &format!("coverage lab.yaml {logs} --json"));
         let one = statement(&all, "3.1.1", "MQTT-3.8.4-5").clone();
@@ -135,7 +122,7 @@ fn what_only_checks_watch_has_a_result_too() {
 
 #[test]
 fn markdown_is_a_table_with_the_ceiling_above_it() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     let output = mqttlab(folder.path(), "coverage lab.yaml --markdown --version 5").output().expect("runs");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(text.starts_with("## MQTT 5\n\n- yes: "), "{text}");
@@ -150,7 +137,7 @@ fn markdown_is_a_table_with_the_ceiling_above_it() {
 
 #[test]
 fn a_gap_fails_only_who_asks() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     mqttlab(folder.path(), "coverage lab.yaml").assert().code(0).stdout(contains("not covered"));
     mqttlab(folder.path(), "coverage lab.yaml --require-complete").assert().code(1);
     mqttlab(folder.path(), "coverage lab.yaml --log nowhere.jsonl")

@@ -4,14 +4,13 @@
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use mqttlab::record::{EventKind, Verdict};
 use mqttlab::report::json;
 use predicates::prelude::*;
 use predicates::str::contains;
-use tempfile::TempDir;
 
 use crate::support::broker::{self, Process};
+use crate::support::program::{folder_of, mqttlab};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_mqttlab");
 
@@ -44,18 +43,6 @@ scenarios:
     | out/u | anonymous | X       | -         | FAIL        |        |
 "#;
 
-fn lab() -> TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("lab.yaml"), LAB).expect("written");
-    folder
-}
-
-fn mqttlab(folder: &Path, words: &str) -> Command {
-    let mut program = Command::new(PROGRAM);
-    program.current_dir(folder).args(words.split_whitespace());
-    program
-}
-
 /// Cases of the log `log.jsonl` by name: verdict, and the reason where there is one; and how many packets of
 /// left out cases there are.
 fn told(folder: &Path) -> (Vec<(String, Verdict, String)>, usize) {
@@ -87,7 +74,7 @@ fn of_verdict(told: &[(String, Verdict, String)], verdict: Verdict) -> Vec<&str>
 
 #[test]
 fn what_is_named_is_left_out_and_told_so() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     let words = "run lab.yaml --report json=log.jsonl --skip wrong --skip rights.2";
     let said = contains("left out by --skip wrong").and(contains("left out by --skip rights.2"));
     mqttlab(folder.path(), words).assert().success().stdout(said.and(contains("4 passed, 4 skipped")));
@@ -122,7 +109,7 @@ fn what_is_named_is_left_out_and_told_so() {
 
 #[test]
 fn a_word_that_names_nothing_is_refused_since_what_it_means_would_run() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     let two = "--broker bundled --broker bundled";
     for command in ["run lab.yaml", "list lab.yaml", "bless lab.yaml", &format!("compare lab.yaml {two}")] {
         let said = contains("--skip wrnog matches nothing, did you mean wrong?");
@@ -141,7 +128,7 @@ fn a_word_that_names_nothing_is_refused_since_what_it_means_would_run() {
 
 #[test]
 fn shards_agree_on_what_is_left_out() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     let shard = |index: usize, words: &str| {
         let words = format!("run lab.yaml {words} --shard {index}/2 --report blob={index}.blob --exit-zero");
         mqttlab(folder.path(), &words).assert().success();
@@ -156,7 +143,7 @@ fn shards_agree_on_what_is_left_out() {
 
 #[test]
 fn a_baseline_keeps_what_is_left_out_and_why() {
-    let folder = lab();
+    let folder = folder_of(LAB);
     let at = folder.path().join("b.json");
     let read = || fs::read_to_string(&at).expect("a baseline");
     let bless =

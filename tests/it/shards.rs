@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use assert_cmd::Command;
 use mqttlab::record::{CaseId, EventKind};
 use mqttlab::report::json;
 use predicates::prelude::*;
 use predicates::str::contains;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_mqttlab");
+use crate::support::program::{folder_of, mqttlab};
 
 /// Two variants of a scenario that waits, a table, and three that take no time; `wrong` fails.
 const MANY: &str = r"lab: 1
@@ -55,18 +54,6 @@ const WRONG: &str = r"- id: wrong
   - a: {receives: home/x, payload: ho, within: 200ms}
 ";
 
-fn mqttlab(folder: &Path, words: &str) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).args(words.split_whitespace());
-    command
-}
-
-fn scenario(text: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("lab.yaml"), text).expect("writes");
-    folder
-}
-
 /// Runs shards 1 to n; blobs are `1.blob` and so on.
 fn run_all(folder: &Path, of: usize) {
     for index in 1..=of {
@@ -93,7 +80,7 @@ fn verdicts(file: &Path) -> BTreeMap<CaseId, String> {
 
 #[test]
 fn shards_part_a_run_and_merge_puts_it_together() {
-    let folder = scenario(&[MANY, WRONG].concat());
+    let folder = folder_of(&[MANY, WRONG].concat());
     let at = |name: &str| folder.path().join(name);
     mqttlab(folder.path(), "run lab.yaml --virtual-time --report json=whole.jsonl").assert().code(1);
     run_all(folder.path(), 3);
@@ -120,7 +107,7 @@ fn shards_part_a_run_and_merge_puts_it_together() {
 
 #[test]
 fn merge_makes_any_report_of_a_single_log() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     mqttlab(folder.path(), "run lab.yaml --virtual-time --report json=run.jsonl --report junit=a.xml")
         .assert()
         .code(0);
@@ -132,7 +119,7 @@ fn merge_makes_any_report_of_a_single_log() {
 
 #[test]
 fn a_comparison_cut_in_its_second_run_is_incomplete() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     mqttlab(folder.path(), "compare lab.yaml --broker bundled --broker bundled --report json=all.jsonl")
         .assert()
         .code(0);
@@ -151,7 +138,7 @@ fn a_comparison_cut_in_its_second_run_is_incomplete() {
 
 #[test]
 fn reports_do_not_share_a_file_and_old_ones_stay_until_all_can_be_opened() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     let words = "--report json=a.out --report junit=./a.out";
     for command in ["run lab.yaml", "compare lab.yaml --broker bundled --broker bundled", "merge all.jsonl"] {
         mqttlab(folder.path(), &format!("{command} {words}")).assert().code(2);
@@ -167,7 +154,7 @@ fn reports_do_not_share_a_file_and_old_ones_stay_until_all_can_be_opened() {
 
 #[test]
 fn waits_are_shared_out_where_they_cost_time() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     // In real time the scenario that waits weighs more than all others.
     let listed = |index: usize| {
         let words =
@@ -187,7 +174,7 @@ fn waits_are_shared_out_where_they_cost_time() {
 
 #[test]
 fn a_shard_without_scenarios_is_no_failure() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     run_all(folder.path(), 5);
     assert!(verdicts(&folder.path().join("5.blob")).is_empty());
     mqttlab(folder.path(), "merge 1.blob 2.blob 3.blob 4.blob 5.blob")
@@ -198,7 +185,7 @@ fn a_shard_without_scenarios_is_no_failure() {
 
 #[test]
 fn a_missing_or_cut_shard_makes_the_run_incomplete_and_the_reports_say_so() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     run_all(folder.path(), 2);
     mqttlab(folder.path(), "merge 1.blob --report markdown=m.md")
         .assert()
@@ -216,7 +203,7 @@ fn a_missing_or_cut_shard_makes_the_run_incomplete_and_the_reports_say_so() {
 
 #[test]
 fn what_is_not_of_one_run_is_refused() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     run_all(folder.path(), 2);
     let refused = |words: &str, code: i32, why: &str| {
         mqttlab(folder.path(), words).assert().code(code).stderr(contains(why.to_owned()));
@@ -245,7 +232,7 @@ const HASHED: &str = "$6$b2e029263xX1sqS0$SZjzUxzcsMqR/1N5tmCa8hL4vLV7YxvDcHj78F
 
 #[test]
 fn files_of_the_command_line_are_part_of_the_plan_with_what_they_hold() {
-    let folder = scenario(MANY);
+    let folder = folder_of(MANY);
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("writes");
     // The hash of the plan, whether or not the broker can be had.
     let plan = |arguments: &str| {

@@ -23,8 +23,7 @@ use crate::broker::engine::{ConnId, Loss, Peer};
 use crate::broker::fault::Faults;
 use crate::broker::log::LogTypes;
 use crate::net::proxy_header::{self, ProxyHeader};
-use crate::net::websocket::handshake::{Asked, LONGEST_HEAD, Request, read_request};
-use crate::net::websocket::{Role, WebSocket};
+use crate::net::websocket::handshake::{LONGEST_HEAD, Request, Served, serve as serve_websocket};
 use crate::net::{Io, Transport};
 use crate::tls::describe;
 
@@ -263,25 +262,14 @@ where
 }
 
 /// The request for a WebSocket and its answer.
-async fn upgrade(mut transport: Transport, origins: &[String], longest: usize) -> Result<Entered, String> {
-    let (request, early) = match read_request(&mut transport, longest).await {
-        Ok(Some(Ok(request))) => request,
-        Ok(Some(Err(refusal))) => {
-            http::refuse(transport, refusal).await;
-            return Err(refusal.to_string());
-        }
-        Ok(None) => return Ok(Entered::Gone),
-        Err(error) => return Err(error.to_string()),
-    };
-    match request.asked(origins) {
-        Ok(Asked::WebSocket(answer)) => {
-            http::send(&mut transport, answer.as_bytes()).await.map_err(|error| error.to_string())?;
-            Ok(Entered::Mqtt(Box::new(WebSocket::new(transport, Role::Server, early))))
-        }
-        Ok(Asked::Plain) => Ok(Entered::Http(transport, Box::new(request))),
-        Err(refusal) => {
+async fn upgrade(transport: Transport, origins: &[String], longest: usize) -> Result<Entered, String> {
+    match serve_websocket(transport, origins, longest).await.map_err(|error| error.to_string())? {
+        Served::WebSocket(transport) => Ok(Entered::Mqtt(transport)),
+        Served::Plain(transport, request) => Ok(Entered::Http(transport, request)),
+        Served::Refused(transport, refusal) => {
             http::refuse(transport, refusal).await;
             Err(refusal.to_string())
         }
+        Served::Gone => Ok(Entered::Gone),
     }
 }

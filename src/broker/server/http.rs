@@ -79,7 +79,7 @@ pub async fn refuse(transport: Transport, refusal: Refusal) {
 }
 
 /// Writes all of it, if the peer takes it in time.
-pub async fn send(transport: &mut Transport, bytes: &[u8]) -> io::Result<()> {
+async fn send(transport: &mut Transport, bytes: &[u8]) -> io::Result<()> {
     let sending = async {
         transport.write_all(bytes).await?;
         transport.flush().await

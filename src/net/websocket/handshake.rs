@@ -180,6 +180,37 @@ pub async fn read_request(
     })
 }
 
+/// What came of a server's half of the handshake.
+pub enum Served {
+    /// A WebSocket is open.
+    WebSocket(Transport),
+    /// The request is for something else.
+    Plain(Transport, Box<Request>),
+    /// It is turned away, which the client is not told yet.
+    Refused(Transport, Refusal),
+    /// The stream ended before.
+    Gone,
+}
+
+/// Opens a WebSocket as a server, for one of these origins (none: any) and a request of so many bytes at
+/// most. Has no time limit of its own.
+pub async fn serve(mut transport: Transport, origins: &[String], longest: usize) -> io::Result<Served> {
+    let (request, early) = match read_request(&mut transport, longest).await? {
+        Some(Ok(found)) => found,
+        Some(Err(refusal)) => return Ok(Served::Refused(transport, refusal)),
+        None => return Ok(Served::Gone),
+    };
+    match request.asked(origins) {
+        Ok(Asked::WebSocket(answer)) => {
+            transport.write_all(answer.as_bytes()).await?;
+            transport.flush().await?;
+            Ok(Served::WebSocket(Box::new(WebSocket::new(transport, Role::Server, early))))
+        }
+        Ok(Asked::Plain) => Ok(Served::Plain(transport, Box::new(request))),
+        Err(refusal) => Ok(Served::Refused(transport, refusal)),
+    }
+}
+
 /// Opens a WebSocket as a client. `host` is what the server is called; `headers` come on top of
 /// the handshake's own; `subprotocols` are offered in this order, and `mqtt` must be taken if it is
 /// among them.

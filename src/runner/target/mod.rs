@@ -111,18 +111,14 @@ impl Plan {
         }
     }
 
-    /// True for a broker that is not ours: somebody asks about it, and not about our clients.
-    pub fn other(&self) -> bool {
-        !matches!(self.kind, PlanKind::Bundled(_))
-    }
-
     /// True where each case gets a broker of its own, in a state that is known.
     pub fn own_broker(&self) -> bool {
         self.external().is_none()
     }
 
-    /// True where a broker's order of delivery is known and need not be measured.
-    pub fn order_is_known(&self) -> bool {
+    /// True for our broker in this process: its order of delivery need not be measured, and who runs cases
+    /// against it may ask about our clients.
+    pub fn is_bundled(&self) -> bool {
         matches!(self.kind, PlanKind::Bundled(_))
     }
 

@@ -12,6 +12,7 @@ pub mod tls;
 pub mod paho;
 pub mod paper;
 pub mod pki;
+pub mod program;
 pub mod random;
 pub mod scenario_files;
 pub mod skip;
